@@ -1,0 +1,173 @@
+//! Where frames come from: a [`Source`] fills recycled [`Block`]s and yields [`Event`]s.
+//!
+//! Takes files, pipes and interfaces; gives frames in the order of capture, each with its observation
+//! point. Never decodes a frame.
+
+use crate::error::{Error, Result};
+use crate::packet::{
+    At, FlowKey, Frame, LinkType, ObservationPoint, PointId, Side, Span, Timestamp,
+};
+
+pub mod file;
+
+/// Bytes that a block offers for frames: large enough to make a hand-over rare, small enough to stay
+/// in a core's second-level cache.
+pub const BLOCK_LEN: usize = 1 << 20;
+
+/// Frames in the bytes that they were read with.
+///
+/// A block is filled by a source, decoded in place, looked at by the shards and then recycled.
+#[derive(Default)]
+pub struct Block {
+    /// The bytes; what the frames' spans point into.
+    pub bytes: Vec<u8>,
+    /// The frames, in the order of capture.
+    pub frames: Vec<FrameRecord>,
+}
+
+/// Where one frame lies in its block, and what its container says of it.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameRecord {
+    /// The packet's time.
+    pub time: Timestamp,
+    /// The captured bytes.
+    pub span: Span,
+    /// Its length on the wire, in bytes.
+    pub wire_len: u32,
+    /// How its first bytes are to be read.
+    pub link: LinkType,
+    /// Where it was seen.
+    pub point: PointId,
+}
+
+impl Block {
+    /// Forgets the content and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.frames.clear();
+    }
+
+    /// Appends a frame's bytes and its record.
+    pub fn push(
+        &mut self,
+        time: Timestamp,
+        point: PointId,
+        link: LinkType,
+        wire_len: u32,
+        bytes: &[u8],
+    ) {
+        let start = u32::try_from(self.bytes.len()).expect("a block is far below 4 GiB");
+        let len = u32::try_from(bytes.len()).expect("a frame is far below 4 GiB");
+        self.bytes.extend_from_slice(bytes);
+        self.frames.push(FrameRecord { time, span: Span { start, len }, wire_len, link, point });
+    }
+
+    /// Returns a frame by its index; `first_number` is the running number of the block's first frame.
+    pub fn frame(&self, index: usize, first_number: u64) -> Frame<'_> {
+        let record = &self.frames[index];
+        Frame {
+            time: record.time,
+            number: first_number + index as u64,
+            point: record.point,
+            link: record.link,
+            wire_len: record.wire_len,
+            bytes: record.span.of(&self.bytes),
+        }
+    }
+}
+
+/// What a source has to say.
+pub enum Event {
+    /// The block that was handed in now holds frames.
+    Frames,
+    /// The kernel's counts of some flows since the last such event; their frames are not repeated.
+    Counters(Vec<FlowCount>),
+    /// Time passes though nothing was captured: flows may end, findings may go out.
+    Tick(Timestamp),
+    /// An input could not be read to its end; what it gave before counts. Reading goes on with the
+    /// next input.
+    Broken(Error),
+    /// There is no more.
+    End,
+}
+
+/// Packets and bytes that a kernel counted for one side of a flow.
+#[derive(Debug, Clone, Copy)]
+pub struct FlowCount {
+    /// The flow.
+    pub key: FlowKey,
+    /// The sender's side.
+    pub side: Side,
+    /// Where it was seen.
+    pub point: PointId,
+    /// Packets since the last count.
+    pub packets: u64,
+    /// Wire bytes since the last count.
+    pub bytes: u64,
+    /// Time of the last counted packet.
+    pub at: At,
+}
+
+/// What inspection decided about a flow: goes back to a source that copies payload on request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing more is to be learned: stop copying payload until the next SYN.
+    Enough,
+    /// Clear traffic that may hold a credential at any time: keep sending.
+    KeepSending,
+}
+
+/// Frames that a source knows to be lost, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Dropped by the kernel before the capture saw them.
+    pub kernel: u64,
+    /// Samples lost in a full ring buffer.
+    pub ring: u64,
+    /// Frames lost because portreeve's own queue was full.
+    pub queue: u64,
+}
+
+/// A place that frames come from.
+pub trait Source: Send {
+    /// Fills `block`, which comes in empty, or says what else happened.
+    ///
+    /// Returns `Err` only for what ends the whole run.
+    fn next(&mut self, block: &mut Block) -> Result<Event>;
+
+    /// Returns the observation points known so far; a [`PointId`] is an index into it. It only grows.
+    fn points(&self) -> &[ObservationPoint];
+
+    /// Returns what is known to be lost at a point, so far.
+    fn dropped(&self, _point: PointId) -> Dropped {
+        Dropped::default()
+    }
+
+    /// Tells whether [`Source::steer`] is of any use.
+    fn steers(&self) -> bool {
+        false
+    }
+
+    /// Takes what inspection decided about a flow.
+    fn steer(&mut self, _key: &FlowKey, _verdict: Verdict) {}
+
+    /// Returns what a summary says of the inputs.
+    fn inputs(&self) -> Vec<InputSummary> {
+        Vec::new()
+    }
+}
+
+/// What one input gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InputSummary {
+    /// The name as the user gave it, or an interface.
+    pub name: String,
+    /// Bytes read, as stored (compressed where it is); 0 for an interface.
+    pub bytes: u64,
+    /// Frames it gave.
+    pub frames: u64,
+    /// Times of its first and last frame.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Why it could not be read to its end.
+    pub broken: Option<String>,
+}

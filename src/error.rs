@@ -1,0 +1,166 @@
+//! What stops a run: where it happened, what was expected, and a hint.
+//!
+//! Packets never fail: `decode` counts a [`Stop`](crate::decode::Stop) and goes on.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The result of everything that may stop a run.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One reason why a run, or the reading of one input, stopped.
+///
+/// Prints as one line, `place: cause`, lower case and without a full stop; the hint is printed apart,
+/// behind `hint:`.
+///
+/// ```
+/// use portreeve::Error;
+/// let error = Error::at_line("site.toml", 14, "port 70000 is above 65535").hint("did you mean 7000?");
+/// assert_eq!(error.to_string(), "site.toml:14: port 70000 is above 65535");
+/// assert_eq!(error.hint_text(), Some("did you mean 7000?"));
+/// ```
+#[derive(Debug)]
+pub struct Error {
+    place: Place,
+    cause: String,
+    hint: Option<String>,
+}
+
+/// Where an [`Error`] happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    Path(PathBuf),
+    Line(PathBuf, usize),
+    Offset(PathBuf, u64),
+    Named(String),
+}
+
+impl Error {
+    /// An error without a place: usage, or the machine itself.
+    pub fn new(cause: impl Into<String>) -> Self {
+        Self { place: Place::Nowhere, cause: cause.into(), hint: None }
+    }
+
+    /// An error about a whole file or directory.
+    pub fn at_path(path: impl AsRef<Path>, cause: impl Into<String>) -> Self {
+        Self { place: Place::Path(path.as_ref().into()), cause: cause.into(), hint: None }
+    }
+
+    /// An error at a line, counted from 1, of a text file.
+    pub fn at_line(path: impl AsRef<Path>, line: usize, cause: impl Into<String>) -> Self {
+        Self { place: Place::Line(path.as_ref().into(), line), cause: cause.into(), hint: None }
+    }
+
+    /// An error at a byte offset, counted from 0, of a binary file (after decompression).
+    pub fn at_offset(path: impl AsRef<Path>, offset: u64, cause: impl Into<String>) -> Self {
+        Self { place: Place::Offset(path.as_ref().into(), offset), cause: cause.into(), hint: None }
+    }
+
+    /// An error about a named thing: an interface, a flag.
+    pub fn about(name: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self { place: Place::Named(name.into()), cause: cause.into(), hint: None }
+    }
+
+    /// Adds what the user can do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Returns what the user can do about it, if anything is known.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Returns the cause alone, without its place.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+}
+
+impl fmt::Display for Error {
+    /// Control characters, which a hostile file name may hold, are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Nowhere => {}
+            Place::Path(path) => write!(f, "{}: ", Printable(&path.to_string_lossy()))?,
+            Place::Line(path, line) => {
+                write!(f, "{}:{line}: ", Printable(&path.to_string_lossy()))?;
+            }
+            Place::Offset(path, offset) => {
+                write!(f, "{}: offset {offset}: ", Printable(&path.to_string_lossy()))?;
+            }
+            Place::Named(name) => write!(f, "{}: ", Printable(name))?,
+        }
+        write!(f, "{}", Printable(&self.cause))
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Shows text from outside with every control and direction-changing character escaped.
+///
+/// Text from the wire, from files and from file names goes through this before it reaches a terminal.
+///
+/// ```
+/// use portreeve::error::Printable;
+/// assert_eq!(Printable("a\x1b[31m\n\u{202e}b").to_string(), "a\\u{1b}[31m\\n\\u{202e}b");
+/// ```
+pub struct Printable<'a>(pub &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut clean = 0;
+        for (at, character) in self.0.char_indices() {
+            if is_unprintable(character) {
+                f.write_str(&self.0[clean..at])?;
+                write!(f, "{}", character.escape_default())?;
+                clean = at + character.len_utf8();
+            }
+        }
+        f.write_str(&self.0[clean..])
+    }
+}
+
+/// Tells whether a character could move the cursor, change the direction of text or hide.
+pub fn is_unprintable(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Returns the candidate nearest to a misspelt name, if one is near enough to be meant.
+///
+/// ```
+/// use portreeve::error::nearest;
+/// assert_eq!(nearest("gatway", ["gateway", "servlet"]), Some("gateway"));
+/// assert_eq!(nearest("zebra", ["gateway", "servlet"]), None);
+/// ```
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).clamp(1, 4);
+    candidates
+        .into_iter()
+        .map(|candidate| (edit_distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance in characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,81 @@
+//! Stream bytes → facts: which protocol, which credentials, what the other end said of them.
+//!
+//! Takes each side's bytes in order, with the holes; gives [`Facts`]. One file a protocol. Never keeps a
+//! secret: what a parser saw leaves it as a keyed [`Fingerprint`](secret::Fingerprint) or not at all.
+
+pub mod facts;
+pub mod secret;
+
+use crate::packet::{At, Side};
+pub use facts::{Evidence, EvidenceKind, Facts, Protocol, Uninspected};
+use secret::Fingerprinter;
+
+/// What inspectors are told from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Operator-named authorisation headers, in lower case.
+    pub auth_headers: Vec<String>,
+    /// Shows user names instead of their fingerprints.
+    pub show_users: bool,
+}
+
+/// What an inspector has at hand while it looks at bytes: where its facts go, and how secrets leave it.
+pub struct Context<'a> {
+    /// The flow's facts so far.
+    pub facts: &'a mut Facts,
+    /// Turns a secret into what may be reported of it.
+    pub fingerprinter: &'a Fingerprinter,
+    /// What the operator said.
+    pub options: &'a Options,
+}
+
+/// What an inspector wants after it saw bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Keep the bytes coming.
+    More,
+    /// Nothing more can be learned from this flow: opaque, or decided.
+    Enough,
+}
+
+/// One protocol's reader of a connection. A plain struct: no clock, no thread, no file.
+///
+/// `data` comes in stream order on each side, in pieces of any size; the two sides are interleaved as
+/// captured. A hole is told by `gap`, before the bytes behind it; after `close` nothing more comes from
+/// that side.
+pub trait Inspector {
+    /// Takes the next bytes of one side; `at` is the packet that brought the first of them.
+    fn data(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> Progress;
+
+    /// Learns that `len` bytes of one side were never captured.
+    fn gap(&mut self, side: Side, len: u64, context: &mut Context<'_>) -> Progress;
+
+    /// Learns that one side sends no more, or that the capture ended.
+    fn close(&mut self, side: Side, context: &mut Context<'_>) -> Progress;
+
+    /// Returns how many of the next bytes of one side may be left out without being missed: the rest
+    /// of a body of known length. A hole inside them is no loss.
+    fn skippable(&self, _side: Side) -> u64 {
+        0
+    }
+}
+
+/// What a probe says of the first bytes of a side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// It is this protocol, and the bytes came from the given end.
+    Confirmed(Sender),
+    /// Too few bytes to say.
+    Undecided,
+    /// It is something else.
+    Excluded,
+}
+
+/// Which end of the conversation sent the probed bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// The client: a request, a ClientHello.
+    Initiator,
+    /// The server: a response, a ServerHello.
+    Responder,
+}
