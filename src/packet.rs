@@ -355,6 +355,9 @@ pub struct Packet {
     pub point: PointId,
     /// The sender's side.
     pub side: Side,
+    /// It only adds to the counts of its flow: a fragment seen at another point than the one that
+    /// completed the datagram.
+    pub counted_only: bool,
 }
 
 /// A range of a block's bytes.

@@ -1,1 +1,336 @@
-//! TODO
+//! Packet → [`Flow`]: exact counts by side, the TCP connection's state, and its bytes in order.
+//!
+//! Takes the packets of one shard in the order of capture; gives flows. One [`Table`] a shard: no lock,
+//! no clock. A flow ends by its own packets' time, so that the answer does not depend on who shares
+//! the table. Never looks at what the bytes mean.
+
+pub mod history;
+pub mod index;
+pub mod stream;
+pub mod tcp;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use crate::packet::{At, FlowKey, Packet, PointId, Side, TcpFlags, Timestamp, Transport};
+use history::History;
+use index::{FlowNumber, Index, NO_FLOW};
+use tcp::{Step, Tcp};
+
+/// Silence after which the next datagram of the same UDP five-tuple begins another flow: longer than
+/// the minute between the heartbeats and log lines of the platforms watched here.
+pub const UDP_IDLE_NS: u64 = 180 * 1_000_000_000;
+
+/// Flows in one slab of memory: some 90 KiB, so that 64 shards of an idle tool stay small.
+const SLAB_LEN: usize = 512;
+
+/// What the owner of the table keeps for a flow elsewhere.
+pub type Slot = u32;
+
+/// The owner keeps nothing.
+pub const NO_SLOT: Slot = Slot::MAX;
+
+/// Both directions of one TCP connection or UDP exchange.
+///
+/// Kept by the sides of its key; who began is found at the end, from all that was seen.
+#[derive(Clone)]
+pub struct Flow {
+    /// The canonical five-tuple.
+    pub key: FlowKey,
+    /// Low half of the key's hash.
+    tag: u32,
+    /// The first packet.
+    pub first: At,
+    /// Time of the last packet.
+    pub last: Timestamp,
+    /// Packets sent by each side.
+    pub packets: [u64; 2],
+    /// Wire bytes sent by each side.
+    pub bytes: [u64; 2],
+    /// The connection's state; nothing for UDP.
+    pub tcp: Tcp,
+    /// What happened, in order.
+    pub history: History,
+    /// From the SYN to the acknowledgement of the SYN/ACK, in nanoseconds; 0 when not seen.
+    pub handshake_ns: u64,
+    /// What the owner of the table keeps for this flow.
+    pub slot: Slot,
+    /// Another connection of the same five-tuple that nobody acknowledged yet.
+    tentative: FlowNumber,
+    /// Where its first packet was seen.
+    pub point: PointId,
+    /// Who sent the first packet.
+    pub first_side: Side,
+    marks: u8,
+}
+
+impl Flow {
+    const REFUSED: u8 = 1;
+    const SYN_REPEATED: u8 = 2;
+    const ENDED: u8 = 4;
+    const HAS_PAYLOAD: u8 = 8;
+
+    fn new(packet: &Packet) -> Self {
+        Self {
+            key: packet.key,
+            tag: tag_of(packet.hash),
+            first: packet.at,
+            last: packet.at.time,
+            packets: [0; 2],
+            bytes: [0; 2],
+            tcp: Tcp::default(),
+            history: History::default(),
+            handshake_ns: 0,
+            slot: NO_SLOT,
+            tentative: NO_FLOW,
+            point: packet.point,
+            first_side: packet.side,
+            marks: 0,
+        }
+    }
+
+    /// Tells whether an ICMP error said that the responder is not to be reached.
+    pub fn is_refused(&self) -> bool {
+        self.marks & Self::REFUSED != 0
+    }
+
+    /// Tells whether any packet carried payload.
+    pub fn has_payload(&self) -> bool {
+        self.marks & Self::HAS_PAYLOAD != 0
+    }
+
+    /// Tells whether another connection took its five-tuple.
+    pub fn is_ended(&self) -> bool {
+        self.marks & Self::ENDED != 0
+    }
+
+    /// Returns all packets.
+    pub fn packets_total(&self) -> u64 {
+        self.packets[0] + self.packets[1]
+    }
+
+    /// Returns all wire bytes.
+    pub fn bytes_total(&self) -> u64 {
+        self.bytes[0] + self.bytes[1]
+    }
+
+    /// Counts a packet, without a look at what it means.
+    #[inline]
+    fn count(&mut self, packet: &Packet) {
+        let side = packet.side.index();
+        self.packets[side] += u64::from(packet.frames);
+        self.bytes[side] += u64::from(packet.wire_len);
+        self.last = self.last.max(packet.at.time);
+    }
+}
+
+/// The flows of one shard.
+#[derive(Default)]
+pub struct Table {
+    index: Index,
+    slabs: Vec<Vec<Flow>>,
+    len: FlowNumber,
+    free: Vec<FlowNumber>,
+}
+
+impl Table {
+    /// Returns the number of flows, ended ones included, that the table holds.
+    pub fn len(&self) -> usize {
+        self.len as usize - self.free.len()
+    }
+
+    /// Tells whether the table holds no flow.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns a flow by its number.
+    #[inline]
+    pub fn flow(&self, number: FlowNumber) -> &Flow {
+        &self.slabs[number as usize / SLAB_LEN][number as usize % SLAB_LEN]
+    }
+
+    /// Returns a flow by its number.
+    #[inline]
+    pub fn flow_mut(&mut self, number: FlowNumber) -> &mut Flow {
+        &mut self.slabs[number as usize / SLAB_LEN][number as usize % SLAB_LEN]
+    }
+
+    /// Loads what a look-up of this hash will read first, so that a batch's cache misses overlap.
+    /// Returns something of what was loaded, for [`std::hint::black_box`].
+    #[inline]
+    pub fn touch(&self, hash: u64) -> FlowNumber {
+        self.index.touch(tag_of(hash))
+    }
+
+    /// Loads the flow that [`Table::touch`] pointed to.
+    #[inline]
+    pub fn touch_flow(&self, number: FlowNumber) -> u64 {
+        if number < self.len { self.flow(number).packets[0] } else { 0 }
+    }
+
+    /// Takes a packet: finds or makes its flow and counts it there.
+    #[inline]
+    pub fn packet(&mut self, packet: &Packet) -> FlowNumber {
+        let number = match self.find(packet.hash, &packet.key) {
+            None => self.begin(packet),
+            Some(known) => self.belonging(known, packet),
+        };
+        let flow = self.flow_mut(number);
+        flow.count(packet);
+        if packet.counted_only {
+            return number;
+        }
+        if packet.payload.len + packet.cut_len > 0 {
+            flow.marks |= Flow::HAS_PAYLOAD;
+        }
+        if packet.key.transport() == Transport::Tcp {
+            flow.history.packet(packet);
+            if flow.tcp.step(packet) == Step::Established
+                && flow.handshake_ns == 0
+                && flow.marks & Flow::SYN_REPEATED == 0
+            {
+                flow.handshake_ns = packet.at.time.since(flow.first.time);
+            }
+        }
+        number
+    }
+
+    /// Adds what a kernel counted for a flow; makes the flow when no sample of it came before.
+    pub fn count(&mut self, packet: &Packet, packets: u64, bytes: u64) -> FlowNumber {
+        let number = self.find(packet.hash, &packet.key).unwrap_or_else(|| self.begin(packet));
+        let flow = self.flow_mut(number);
+        flow.packets[packet.side.index()] += packets;
+        flow.bytes[packet.side.index()] += bytes;
+        flow.last = flow.last.max(packet.at.time);
+        number
+    }
+
+    /// Marks the flow that an ICMP error quotes as refused, if there is one.
+    pub fn refuse(&mut self, hash: u64, key: &FlowKey) {
+        if let Some(number) = self.find(hash, key) {
+            self.flow_mut(number).marks |= Flow::REFUSED;
+        }
+    }
+
+    /// Returns the numbers of all flows.
+    pub fn numbers(&self) -> impl Iterator<Item = FlowNumber> + use<> {
+        0..self.len
+    }
+
+    fn find(&self, hash: u64, key: &FlowKey) -> Option<FlowNumber> {
+        self.index.find(tag_of(hash), |number| self.flow(number).key == *key)
+    }
+
+    fn begin(&mut self, packet: &Packet) -> FlowNumber {
+        let number = self.add(packet);
+        self.index.insert(tag_of(packet.hash), number);
+        number
+    }
+
+    fn add(&mut self, packet: &Packet) -> FlowNumber {
+        let flow = Flow::new(packet);
+        if let Some(number) = self.free.pop() {
+            *self.flow_mut(number) = flow;
+            return number;
+        }
+        let number = self.len;
+        if (number as usize).is_multiple_of(SLAB_LEN) {
+            self.slabs.push(Vec::with_capacity(SLAB_LEN));
+        }
+        self.slabs.last_mut().expect("a slab was just made where there was no room").push(flow);
+        self.len += 1;
+        number
+    }
+
+    /// Decides to which connection of a known five-tuple a packet belongs.
+    #[inline]
+    fn belonging(&mut self, known: FlowNumber, packet: &Packet) -> FlowNumber {
+        if packet.counted_only {
+            return known;
+        }
+        match packet.key.transport() {
+            Transport::Udp => {
+                let silent_ns = packet.at.time.since(self.flow(known).last);
+                if silent_ns > UDP_IDLE_NS { self.succeed(known, packet) } else { known }
+            }
+            Transport::Tcp => {
+                let flow = self.flow(known);
+                if packet.tcp.flags.has(TcpFlags::SYN) {
+                    self.opening(known, packet)
+                } else if flow.tentative == NO_FLOW {
+                    known
+                } else {
+                    self.contested(known, packet)
+                }
+            }
+        }
+    }
+
+    /// A SYN or SYN/ACK on a known five-tuple: a repetition, an answer, or another connection.
+    fn opening(&mut self, known: FlowNumber, packet: &Packet) -> FlowNumber {
+        let flow = self.flow_mut(known);
+        if !flow.tcp.is_another_opening(packet) {
+            if packet.tcp.flags.is_syn() && flow.packets[packet.side.index()] > 0 {
+                flow.marks |= Flow::SYN_REPEATED;
+            }
+            let tentative = flow.tentative;
+            return if tentative == NO_FLOW { known } else { self.contested(known, packet) };
+        }
+        let (tentative, is_over) = (flow.tentative, flow.tcp.is_over());
+        if tentative != NO_FLOW {
+            let other = self.flow(tentative);
+            if !other.tcp.is_another_opening(packet) || other.tcp.is_acknowledged_by(packet) {
+                return self.contested(known, packet);
+            }
+        }
+        if is_over && tentative == NO_FLOW {
+            return self.succeed(known, packet);
+        }
+        // Whatever stood tentatively was never acknowledged: it stays as it is, an attempt.
+        if tentative != NO_FLOW {
+            self.flow_mut(tentative).marks |= Flow::ENDED;
+        }
+        let number = self.add(packet);
+        self.flow_mut(known).tentative = number;
+        number
+    }
+
+    /// A packet of a five-tuple with an established and a tentative connection.
+    fn contested(&mut self, known: FlowNumber, packet: &Packet) -> FlowNumber {
+        let tentative = self.flow(known).tentative;
+        let (old, new) = (&self.flow(known).tcp, &self.flow(tentative).tcp);
+        if old.distance(packet) <= new.distance(packet) {
+            return known;
+        }
+        let is_reset = packet.tcp.flags.has(TcpFlags::RST);
+        let acknowledged = !is_reset && new.is_acknowledged_by(packet);
+        let one_sided = packet.payload.len > 0
+            && old.is_one_sided(packet.side)
+            && new.is_one_sided(packet.side);
+        if acknowledged || one_sided {
+            let flow = self.flow_mut(known);
+            flow.tentative = NO_FLOW;
+            flow.marks |= Flow::ENDED;
+            let tag = flow.tag;
+            self.index.replace(tag, known, tentative);
+        }
+        tentative
+    }
+
+    /// Ends a flow and begins the next of the same key.
+    fn succeed(&mut self, known: FlowNumber, packet: &Packet) -> FlowNumber {
+        self.flow_mut(known).marks |= Flow::ENDED;
+        let number = self.add(packet);
+        self.index.replace(tag_of(packet.hash), known, number);
+        number
+    }
+}
+
+/// Returns the half of a hash that the index uses; the shard was chosen by the other one.
+fn tag_of(hash: u64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    let tag = hash as u32;
+    tag
+}

@@ -304,6 +304,11 @@ impl Uninspected {
         self.0 |= reason.0;
     }
 
+    /// Takes a reason back.
+    pub fn remove(&mut self, reason: Self) {
+        self.0 &= !reason.0;
+    }
+
     /// Tells whether a reason is among them.
     pub fn has(self, reason: Self) -> bool {
         self.0 & reason.0 != 0

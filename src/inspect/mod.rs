@@ -19,6 +19,22 @@ pub struct Options {
     pub show_users: bool,
 }
 
+/// What inspection needs beside the bytes; one for the whole run.
+#[derive(Clone)]
+pub struct Tools {
+    /// What the operator said.
+    pub options: Options,
+    /// Turns a secret into what may be reported of it.
+    pub fingerprinter: Fingerprinter,
+}
+
+impl Tools {
+    /// Returns what an inspector has at hand for one flow.
+    pub fn context<'a>(&'a self, facts: &'a mut Facts) -> Context<'a> {
+        Context { facts, fingerprinter: &self.fingerprinter, options: &self.options }
+    }
+}
+
 /// What an inspector has at hand while it looks at bytes: where its facts go, and how secrets leave it.
 pub struct Context<'a> {
     /// The flow's facts so far.

@@ -1,0 +1,583 @@
+//! Segments of a connection → each side's bytes in order, with the holes.
+//!
+//! Takes TCP segments as captured; gives them to a [`StreamSink`] in stream order. Segments in order
+//! pass without a copy. What comes early is held (bounded); the first copy of a byte wins; a hole is
+//! given up when the limit is reached, when the sink would skip it anyway, or at the end.
+
+use crate::packet::{At, Packet, Side, TcpFlags};
+
+use super::tcp::is_after;
+
+/// Bytes that one side may hold behind a hole: four unscaled windows.
+pub const HELD_BYTES_MAX: usize = 256 << 10;
+
+/// Segments that one side may hold behind a hole, so that one-byte segments cost no more than others.
+pub const HELD_SEGMENTS_MAX: usize = 1024;
+
+/// How far ahead of the expected byte a segment may lie; beyond it the number is forged or the
+/// connection another one (the largest scaled window is 1 GiB, RFC 7323 §2.3; real ones stay far below).
+pub const AHEAD_MAX: u32 = 64 << 20;
+
+/// Segments whose checksum is remembered, so that a retransmission with other content shows.
+const REMEMBERED: usize = 4;
+
+/// What takes a connection's bytes.
+pub trait StreamSink {
+    /// Takes the next bytes of a side; `at` is the packet that brought them.
+    fn data(&mut self, side: Side, at: At, bytes: &[u8]);
+
+    /// Learns that bytes of a side are missing: `cut` when they were on the wire but not captured whole.
+    fn gap(&mut self, side: Side, len: u64, cut: bool);
+
+    /// Learns that a side sends no more.
+    fn close(&mut self, side: Side);
+
+    /// Learns that two copies of the same bytes of a side differ; the first one was taken.
+    fn conflict(&mut self, side: Side);
+
+    /// Returns how many of the next bytes of a side may be missing without loss.
+    fn skippable(&self, side: Side) -> u64;
+
+    /// Tells whether a side's bytes are still of interest.
+    fn wants(&self, side: Side) -> bool;
+
+    /// Tells whether bytes in the middle of a connection look like the beginning of something.
+    fn begins(&mut self, side: Side, bytes: &[u8]) -> bool;
+}
+
+/// Reassembles both sides of one connection.
+#[derive(Default)]
+pub struct Stream {
+    halves: [Half; 2],
+}
+
+/// One side's reassembly.
+#[derive(Default)]
+struct Half {
+    /// Sequence number of the next byte for the sink.
+    next: u32,
+    phase: Phase,
+    /// Segments that cannot be given yet, in the order of their numbers.
+    held: Vec<Held>,
+    held_bytes: usize,
+    /// Number behind the last byte, once a FIN told it.
+    end: Option<u32>,
+    remembered: [Remembered; REMEMBERED],
+    turn: u8,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Joined midway: nothing seen yet that begins something.
+    #[default]
+    Seeking,
+    /// Bytes are given in order.
+    Flowing,
+    /// Everything was given.
+    Closed,
+}
+
+/// A segment behind a hole.
+struct Held {
+    seq: u32,
+    at: At,
+    bytes: Box<[u8]>,
+    /// Bytes after these that were on the wire but not captured.
+    cut_len: u32,
+}
+
+impl Held {
+    /// Returns the number behind its last captured byte.
+    fn end(&self) -> u32 {
+        self.seq.wrapping_add(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX))
+    }
+}
+
+#[derive(Default, Clone, Copy)]
+struct Remembered {
+    seq: u32,
+    len: u32,
+    sum: u32,
+}
+
+impl Stream {
+    /// Takes one packet of the connection. `start` is the number of the side's first byte, where the
+    /// handshake told it.
+    pub fn segment(
+        &mut self,
+        packet: &Packet,
+        payload: &[u8],
+        start: Option<u32>,
+        sink: &mut impl StreamSink,
+    ) {
+        let side = packet.side;
+        let half = &mut self.halves[side.index()];
+        if half.phase == Phase::Closed {
+            return;
+        }
+        let syn = u32::from(packet.tcp.flags.has(TcpFlags::SYN));
+        let seq = packet.tcp.seq.wrapping_add(syn);
+        if half.phase == Phase::Seeking
+            && let Some(start) = start
+        {
+            half.next = start;
+            half.phase = Phase::Flowing;
+            half.drain(side, sink);
+        }
+        let whole_len = packet.payload.len + packet.cut_len;
+        if packet.tcp.flags.has(TcpFlags::FIN) {
+            half.end = Some(seq.wrapping_add(whole_len));
+        }
+        if whole_len > 0 && sink.wants(side) {
+            half.payload(side, seq, packet, payload, sink);
+        }
+        half.close_if_over(side, sink);
+    }
+
+    /// Gives what is still held, with its holes, and closes both sides: the connection or the capture
+    /// is over.
+    pub fn finish(&mut self, sink: &mut impl StreamSink) {
+        for side in Side::BOTH {
+            let half = &mut self.halves[side.index()];
+            half.give_up(side, 0, sink);
+            if half.phase != Phase::Closed {
+                half.phase = Phase::Closed;
+                sink.close(side);
+            }
+        }
+    }
+
+    /// Tells whether both sides have ended.
+    pub fn is_closed(&self) -> bool {
+        self.halves.iter().all(|half| half.phase == Phase::Closed)
+    }
+
+    /// Returns the bytes held behind holes.
+    pub fn held_bytes(&self) -> usize {
+        self.halves.iter().map(|half| half.held_bytes).sum()
+    }
+
+    /// Gives up all holes, so that nothing is held.
+    pub fn release(&mut self, sink: &mut impl StreamSink) {
+        for side in Side::BOTH {
+            self.halves[side.index()].give_up(side, 0, sink);
+        }
+    }
+}
+
+impl Half {
+    fn payload(
+        &mut self,
+        side: Side,
+        seq: u32,
+        packet: &Packet,
+        payload: &[u8],
+        sink: &mut impl StreamSink,
+    ) {
+        if self.phase == Phase::Seeking {
+            if !sink.begins(side, payload) {
+                self.hold(side, seq, packet.at, payload, packet.cut_len, sink);
+                self.forget_oldest();
+                return;
+            }
+            self.next = seq;
+            self.phase = Phase::Flowing;
+        }
+        let ahead = seq.wrapping_sub(self.next);
+        if ahead == 0 {
+            self.give(side, packet.at, payload, packet.cut_len, sink);
+        } else if ahead < 1 << 31 {
+            if ahead > AHEAD_MAX {
+                return;
+            }
+            self.hold(side, seq, packet.at, payload, packet.cut_len, sink);
+            if self.held.len() > HELD_SEGMENTS_MAX || self.held_bytes > HELD_BYTES_MAX {
+                self.give_up(side, HELD_BYTES_MAX / 2, sink);
+            }
+        } else {
+            self.retransmitted(side, seq, packet, payload, sink);
+        }
+        if !self.held.is_empty() {
+            self.drain(side, sink);
+        }
+    }
+
+    /// Gives bytes that are next in order.
+    #[inline]
+    fn give(&mut self, side: Side, at: At, bytes: &[u8], cut_len: u32, sink: &mut impl StreamSink) {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        if sink.skippable(side) < u64::from(len) {
+            self.remember(self.next, bytes);
+        }
+        self.next = self.next.wrapping_add(len);
+        if len > 0 {
+            sink.data(side, at, bytes);
+        }
+        if cut_len > 0 {
+            self.next = self.next.wrapping_add(cut_len);
+            sink.gap(side, u64::from(cut_len), true);
+        }
+    }
+
+    /// Looks at bytes of which some were given before: checks what is remembered, gives what is new.
+    fn retransmitted(
+        &mut self,
+        side: Side,
+        seq: u32,
+        packet: &Packet,
+        payload: &[u8],
+        sink: &mut impl StreamSink,
+    ) {
+        let differs = self.remembered.iter().any(|known| {
+            let from = known.seq.wrapping_sub(seq) as usize;
+            known.len > 0
+                && payload
+                    .get(from..from.saturating_add(known.len as usize))
+                    .is_some_and(|again| checksum(again) != known.sum)
+        });
+        if differs {
+            sink.conflict(side);
+        }
+        let old_len = self.next.wrapping_sub(seq);
+        if let Some(new) = payload.get(old_len as usize..)
+            && !new.is_empty()
+        {
+            self.give(side, packet.at, new, packet.cut_len, sink);
+        } else {
+            let whole_len = packet.payload.len + packet.cut_len;
+            let missing = whole_len.saturating_sub(old_len);
+            if missing > 0 && packet.cut_len >= missing {
+                self.next = self.next.wrapping_add(missing);
+                sink.gap(side, u64::from(missing), true);
+            }
+        }
+    }
+
+    /// Keeps a segment for later; of bytes that are held already, the first copy stays.
+    fn hold(
+        &mut self,
+        side: Side,
+        seq: u32,
+        at: At,
+        payload: &[u8],
+        cut_len: u32,
+        sink: &mut impl StreamSink,
+    ) {
+        let (mut seq, mut rest) = (seq, payload);
+        loop {
+            let place = self.held.partition_point(|held| !is_after(held.end(), seq));
+            let free = match self.held.get(place) {
+                None => rest.len(),
+                Some(held) if is_after(held.seq, seq) => {
+                    rest.len().min(held.seq.wrapping_sub(seq) as usize)
+                }
+                Some(held) => {
+                    let from = seq.wrapping_sub(held.seq) as usize;
+                    let known = held.bytes.get(from..).unwrap_or(&[]);
+                    let both = known.len().min(rest.len());
+                    if known[..both] != rest[..both] {
+                        sink.conflict(side);
+                    }
+                    rest = &rest[both..];
+                    seq = held.end();
+                    if rest.is_empty() {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            let is_last = free == rest.len();
+            let piece = &rest[..free];
+            let cut_len = if is_last { cut_len } else { 0 };
+            self.held_bytes += piece.len();
+            self.held.insert(place, Held { seq, at, bytes: piece.into(), cut_len });
+            if is_last {
+                return;
+            }
+            rest = &rest[free..];
+            seq = seq.wrapping_add(u32::try_from(free).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Gives what is held and has become next in order.
+    fn drain(&mut self, side: Side, sink: &mut impl StreamSink) {
+        if self.phase != Phase::Flowing {
+            return;
+        }
+        let mut done = 0;
+        while let Some(held) = self.held.get(done) {
+            let ahead = held.seq.wrapping_sub(self.next);
+            let hole = u64::from(ahead);
+            if ahead != 0 && ahead < 1 << 31 {
+                if hole > sink.skippable(side) {
+                    break;
+                }
+                self.next = held.seq;
+                sink.gap(side, hole, false);
+            }
+            let held = std::mem::replace(
+                &mut self.held[done],
+                Held { seq: 0, at: At::default(), bytes: Box::default(), cut_len: 0 },
+            );
+            done += 1;
+            self.held_bytes -= held.bytes.len();
+            let old_len = self.next.wrapping_sub(held.seq) as usize;
+            if let Some(new) = held.bytes.get(old_len..) {
+                if old_len > 0 {
+                    self.check_overlap(side, &held, sink);
+                }
+                self.give(side, held.at, new, held.cut_len, sink);
+            }
+        }
+        self.held.drain(..done);
+    }
+
+    /// A held segment begins before what was given: its known part is compared where it is remembered.
+    fn check_overlap(&self, side: Side, held: &Held, sink: &mut impl StreamSink) {
+        let differs = self.remembered.iter().any(|known| {
+            let from = known.seq.wrapping_sub(held.seq) as usize;
+            known.len > 0
+                && held
+                    .bytes
+                    .get(from..from.saturating_add(known.len as usize))
+                    .is_some_and(|again| checksum(again) != known.sum)
+        });
+        if differs {
+            sink.conflict(side);
+        }
+    }
+
+    /// Declares holes lost, first things first, until no more than `keep_bytes` are held.
+    fn give_up(&mut self, side: Side, keep_bytes: usize, sink: &mut impl StreamSink) {
+        if self.phase == Phase::Seeking {
+            // Nothing began here: what was held is of no use.
+            self.held.clear();
+            self.held_bytes = 0;
+            return;
+        }
+        while let Some(first) = self.held.first() {
+            if keep_bytes > 0
+                && self.held_bytes <= keep_bytes
+                && self.held.len() <= HELD_SEGMENTS_MAX / 2
+            {
+                break;
+            }
+            let hole = first.seq.wrapping_sub(self.next);
+            if hole != 0 && hole < 1 << 31 {
+                self.next = first.seq;
+                sink.gap(side, u64::from(hole), false);
+            }
+            self.drain(side, sink);
+            if !sink.wants(side) {
+                self.held.clear();
+                self.held_bytes = 0;
+            }
+        }
+    }
+
+    /// While seeking, only the newest segments are kept: they may turn out to follow a beginning that
+    /// was captured late.
+    fn forget_oldest(&mut self) {
+        while self.held.len() > SEEK_SEGMENTS_MAX || self.held_bytes > SEEK_BYTES_MAX {
+            let oldest = self
+                .held
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, held)| held.at)
+                .map_or(0, |(index, _)| index);
+            let held = self.held.remove(oldest);
+            self.held_bytes -= held.bytes.len();
+        }
+    }
+
+    fn close_if_over(&mut self, side: Side, sink: &mut impl StreamSink) {
+        let Some(end) = self.end else { return };
+        let over = match self.phase {
+            Phase::Seeking => self.held.is_empty(),
+            Phase::Flowing => end == self.next,
+            Phase::Closed => false,
+        };
+        if self.phase == Phase::Flowing && is_after(self.next, end) {
+            // Bytes behind it were given: the FIN was forged or is of another time.
+            self.end = None;
+            return;
+        }
+        if over || !sink.wants(side) {
+            self.phase = Phase::Closed;
+            self.held = Vec::new();
+            self.held_bytes = 0;
+            sink.close(side);
+        }
+    }
+
+    fn remember(&mut self, seq: u32, bytes: &[u8]) {
+        let len = u32::try_from(bytes.len()).unwrap_or(0);
+        self.remembered[usize::from(self.turn) % REMEMBERED] =
+            Remembered { seq, len, sum: checksum(bytes) };
+        self.turn = self.turn.wrapping_add(1);
+    }
+}
+
+/// Segments kept while nothing has begun: reordering rarely reaches further.
+const SEEK_SEGMENTS_MAX: usize = 8;
+
+/// Bytes kept while nothing has begun.
+const SEEK_BYTES_MAX: usize = 16 << 10;
+
+/// Sums bytes up so that a changed copy shows. Only ever compared within one run.
+fn checksum(bytes: &[u8]) -> u32 {
+    use std::hash::{BuildHasher, Hasher};
+    let mut hasher = foldhash::fast::FixedState::with_seed(0x7265_6576).build_hasher();
+    hasher.write(bytes);
+    let sum = hasher.finish();
+    u32::try_from(sum >> 32).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flow::testing::{CLIENT, SERVER, tcp};
+
+    /// Writes down what it is told.
+    #[derive(Default)]
+    struct Tape {
+        bytes: Vec<u8>,
+        gaps: Vec<(usize, u64)>,
+        conflicts: usize,
+        closed: bool,
+        skippable: u64,
+    }
+
+    impl StreamSink for Tape {
+        fn data(&mut self, _side: Side, _at: At, bytes: &[u8]) {
+            self.bytes.extend_from_slice(bytes);
+        }
+        fn gap(&mut self, _side: Side, len: u64, _cut: bool) {
+            self.gaps.push((self.bytes.len(), len));
+        }
+        fn close(&mut self, _side: Side) {
+            self.closed = true;
+        }
+        fn conflict(&mut self, _side: Side) {
+            self.conflicts += 1;
+        }
+        fn skippable(&self, _side: Side) -> u64 {
+            self.skippable
+        }
+        fn wants(&self, _side: Side) -> bool {
+            true
+        }
+        fn begins(&mut self, _side: Side, bytes: &[u8]) -> bool {
+            bytes.first() == Some(&b'G')
+        }
+    }
+
+    fn push(stream: &mut Stream, tape: &mut Tape, seq: u32, bytes: &[u8], start: Option<u32>) {
+        let len = u32::try_from(bytes.len()).unwrap();
+        let packet = tcp(CLIENT, SERVER, TcpFlags::ACK, seq, 0, len);
+        stream.segment(&packet, bytes, start, tape);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn any_order_with_repetitions_gives_the_same_bytes(
+            isn in any::<u32>(),
+            cuts in prop::collection::vec(1usize..40, 1..20),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
+        ) {
+            let text: Vec<u8> = (0..cuts.iter().sum::<usize>()).map(|i| (i % 251) as u8).collect();
+            let mut pieces = Vec::new();
+            let mut from = 0;
+            for cut in cuts {
+                pieces.push((from, &text[from..from + cut]));
+                from += cut;
+            }
+            let start = isn.wrapping_add(1);
+            let (mut stream, mut tape) = (Stream::default(), Tape::default());
+            let send = |stream: &mut Stream, tape: &mut Tape, piece: &(usize, &[u8])| {
+                let seq = start.wrapping_add(u32::try_from(piece.0).unwrap());
+                push(stream, tape, seq, piece.1, Some(start));
+            };
+            for index in &order {
+                send(&mut stream, &mut tape, index.get(&pieces));
+            }
+            for piece in &pieces {
+                send(&mut stream, &mut tape, piece);
+            }
+            prop_assert_eq!(&tape.bytes, &text);
+            prop_assert!(tape.gaps.is_empty());
+            prop_assert_eq!(tape.conflicts, 0);
+            prop_assert_eq!(stream.held_bytes(), 0);
+        }
+
+        #[test]
+        fn any_segments_stay_within_the_limits(
+            segments in prop::collection::vec((any::<u16>(), 0usize..3000), 0..200),
+        ) {
+            let (mut stream, mut tape) = (Stream::default(), Tape::default());
+            for (seq, len) in segments {
+                push(&mut stream, &mut tape, u32::from(seq) * 64, &vec![7; len], Some(0));
+                prop_assert!(stream.held_bytes() <= HELD_BYTES_MAX + 3000);
+            }
+            stream.finish(&mut tape);
+            prop_assert_eq!(stream.held_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn a_hole_is_told_at_the_end_and_skipped_at_once_where_nobody_misses_it() {
+        let (mut stream, mut tape) = (Stream::default(), Tape::default());
+        push(&mut stream, &mut tape, 100, b"abc", Some(100));
+        push(&mut stream, &mut tape, 105, b"fg", None);
+        assert_eq!(tape.bytes, b"abc");
+        tape.skippable = 2;
+        push(&mut stream, &mut tape, 107, b"h", None);
+        assert_eq!((tape.bytes.as_slice(), tape.gaps.as_slice()), (&b"abcfgh"[..], &[(3, 2)][..]));
+        tape.skippable = 0;
+        push(&mut stream, &mut tape, 110, b"k", None);
+        stream.finish(&mut tape);
+        assert_eq!(tape.gaps, [(3, 2), (6, 2)]);
+        assert_eq!(tape.bytes, b"abcfghk");
+    }
+
+    #[test]
+    fn the_first_copy_wins_and_another_content_is_told() {
+        let (mut stream, mut tape) = (Stream::default(), Tape::default());
+        push(&mut stream, &mut tape, 100, b"abc", Some(100));
+        push(&mut stream, &mut tape, 100, b"abc", None);
+        assert_eq!(tape.conflicts, 0);
+        push(&mut stream, &mut tape, 100, b"aXc", None);
+        assert_eq!(tape.conflicts, 1, "given bytes came again with another content");
+        push(&mut stream, &mut tape, 106, b"ghi", None);
+        push(&mut stream, &mut tape, 105, b"fGHIj", None);
+        assert_eq!(tape.conflicts, 2, "held bytes came again with another content");
+        push(&mut stream, &mut tape, 103, b"de", None);
+        assert_eq!(tape.bytes, b"abcdefghij");
+    }
+
+    #[test]
+    fn a_stream_joined_midway_starts_at_the_first_segment_that_begins_something() {
+        let (mut stream, mut tape) = (Stream::default(), Tape::default());
+        push(&mut stream, &mut tape, 500, b"body", None);
+        push(&mut stream, &mut tape, 514, b"after", None);
+        push(&mut stream, &mut tape, 504, b"GET / HTTP", None);
+        assert_eq!(tape.bytes, b"GET / HTTPafter");
+    }
+
+    #[test]
+    fn a_fin_of_another_time_does_not_close_the_stream() {
+        let (mut stream, mut tape) = (Stream::default(), Tape::default());
+        push(&mut stream, &mut tape, 100, b"abc", Some(100));
+        let fin = tcp(CLIENT, SERVER, TcpFlags::ACK | TcpFlags::FIN, 50, 0, 0);
+        stream.segment(&fin, b"", None, &mut tape);
+        push(&mut stream, &mut tape, 103, b"def", None);
+        assert!(!tape.closed);
+        let fin = tcp(CLIENT, SERVER, TcpFlags::ACK | TcpFlags::FIN, 106, 0, 0);
+        stream.segment(&fin, b"", None, &mut tape);
+        assert!(tape.closed);
+        assert_eq!(tape.bytes, b"abcdef");
+    }
+}

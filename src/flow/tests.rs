@@ -1,0 +1,151 @@
+//! Tests of flows as connections: who begins, what ends, what a forger cannot do.
+
+use super::testing::{CLIENT, SERVER, tcp, udp};
+use super::*;
+
+const ACK: u8 = TcpFlags::ACK;
+const SYN: u8 = TcpFlags::SYN;
+const FIN: u8 = TcpFlags::FIN;
+const RST: u8 = TcpFlags::RST;
+
+fn table_of(packets: &[Packet]) -> (Table, Vec<FlowNumber>) {
+    let mut table = Table::default();
+    let mut numbers = Vec::new();
+    for (index, packet) in packets.iter().enumerate() {
+        let mut packet = *packet;
+        packet.at.frame = index as u64 + 1;
+        if packet.key.transport() == Transport::Tcp {
+            packet.at.time = Timestamp(index as i64 * 1_000_000);
+        }
+        numbers.push(table.packet(&packet));
+    }
+    (table, numbers)
+}
+
+fn handshake(isn: u32) -> Vec<Packet> {
+    vec![
+        tcp(CLIENT, SERVER, SYN, isn, 0, 0),
+        tcp(SERVER, CLIENT, SYN | ACK, 9000, isn + 1, 0),
+        tcp(CLIENT, SERVER, ACK, isn + 1, 9001, 0),
+    ]
+}
+
+#[test]
+fn a_whole_connection_has_zeeks_state_history_and_round_trip() {
+    let mut packets = handshake(1000);
+    packets.push(tcp(CLIENT, SERVER, ACK, 1001, 9001, 100));
+    packets.push(tcp(SERVER, CLIENT, ACK, 9001, 1101, 50));
+    packets.push(tcp(CLIENT, SERVER, ACK | FIN, 1101, 9051, 0));
+    packets.push(tcp(SERVER, CLIENT, ACK | FIN, 9051, 1102, 0));
+    let (table, _) = table_of(&packets);
+    assert_eq!(table.len(), 1);
+    let flow = table.flow(0);
+    let initiator = flow.tcp.initiator().expect("a SYN was seen");
+    assert_eq!(flow.key.endpoint(initiator), CLIENT.parse().unwrap());
+    assert_eq!(flow.tcp.conn_state(initiator), "SF");
+    assert_eq!(flow.history.to_text(initiator), "ShADdFf");
+    assert_eq!(flow.handshake_ns, 2_000_000);
+    assert_eq!(flow.packets[initiator.index()], 4);
+    assert_eq!(flow.bytes[initiator.other().index()], 54 * 3 + 50);
+}
+
+#[test]
+fn a_reused_five_tuple_after_the_end_is_another_flow() {
+    let mut packets = handshake(1000);
+    packets.push(tcp(CLIENT, SERVER, ACK | FIN, 1001, 9001, 0));
+    packets.push(tcp(SERVER, CLIENT, ACK | FIN, 9001, 1002, 0));
+    packets.extend(handshake(5000));
+    let (table, numbers) = table_of(&packets);
+    assert_eq!(table.len(), 2);
+    assert_eq!(&numbers[5..], [1, 1, 1]);
+}
+
+#[test]
+fn a_repeated_opening_is_the_same_flow() {
+    let mut packets = handshake(1000);
+    packets.insert(1, packets[0]);
+    packets.push(packets[2]);
+    let (table, _) = table_of(&packets);
+    assert_eq!(table.len(), 1);
+    assert_eq!(table.flow(0).handshake_ns, 0, "nobody knows which SYN was answered");
+}
+
+#[test]
+fn a_forged_syn_does_not_take_the_connection_over() {
+    let mut packets = handshake(1000);
+    packets.push(tcp(CLIENT, SERVER, SYN, 777_000, 0, 0));
+    packets.push(tcp(CLIENT, SERVER, ACK, 1001, 9001, 100));
+    packets.push(tcp(SERVER, CLIENT, ACK, 9001, 1101, 0));
+    let (table, numbers) = table_of(&packets);
+    assert_eq!(numbers, [0, 0, 0, 1, 0, 0]);
+    assert_eq!(table.flow(1).tcp.conn_state(table.flow(1).first_side), "S0");
+}
+
+#[test]
+fn an_acknowledged_opening_takes_over_though_the_old_one_never_ended() {
+    let mut packets = handshake(1000);
+    packets.push(tcp(CLIENT, SERVER, SYN, 777_000, 0, 0));
+    packets.push(tcp(SERVER, CLIENT, SYN | ACK, 44_000, 777_001, 0));
+    packets.push(tcp(CLIENT, SERVER, ACK, 777_001, 44_001, 10));
+    let (table, numbers) = table_of(&packets);
+    assert_eq!(numbers, [0, 0, 0, 1, 1, 1]);
+    assert!(table.flow(0).is_ended() && !table.flow(1).is_ended());
+}
+
+#[test]
+fn one_sided_data_of_a_new_opening_takes_over() {
+    let packets = [
+        tcp(CLIENT, SERVER, SYN, 1000, 0, 0),
+        tcp(CLIENT, SERVER, ACK, 1001, 9001, 50),
+        tcp(CLIENT, SERVER, SYN, 600_000, 0, 0),
+        tcp(CLIENT, SERVER, ACK, 600_001, 4001, 50),
+        tcp(CLIENT, SERVER, ACK, 600_051, 4001, 50),
+    ];
+    let (table, numbers) = table_of(&packets);
+    assert_eq!(numbers, [0, 0, 1, 1, 1]);
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn a_reset_outside_the_window_changes_nothing() {
+    let mut packets = handshake(1000);
+    packets.push(tcp(SERVER, CLIENT, RST, 3_000_000_000, 0, 0));
+    packets.push(tcp(CLIENT, SERVER, ACK, 1001, 9001, 10));
+    let (table, _) = table_of(&packets);
+    let flow = table.flow(0);
+    assert_eq!(flow.tcp.conn_state(flow.first_side), "S1");
+    assert_eq!(flow.packets_total(), 5);
+}
+
+#[test]
+fn a_refused_opening_is_rejected() {
+    let packets =
+        [tcp(CLIENT, SERVER, SYN, 1000, 0, 0), tcp(SERVER, CLIENT, RST | ACK, 0, 1001, 0)];
+    let (table, _) = table_of(&packets);
+    let flow = table.flow(0);
+    assert_eq!(flow.tcp.conn_state(flow.first_side), "REJ");
+    assert!(flow.tcp.is_refused(flow.first_side) && !flow.tcp.is_answered());
+}
+
+#[test]
+fn an_answer_alone_tells_who_began() {
+    let (table, _) = table_of(&[tcp(SERVER, CLIENT, SYN | ACK, 9000, 1001, 0)]);
+    let flow = table.flow(0);
+    let initiator = flow.tcp.initiator().expect("a SYN/ACK was seen");
+    assert_eq!(flow.key.endpoint(initiator), CLIENT.parse().unwrap());
+}
+
+#[test]
+fn a_long_idle_tcp_connection_stays_one_flow_and_a_udp_exchange_does_not() {
+    let mut table = Table::default();
+    let mut packet = tcp(CLIENT, SERVER, ACK, 1, 1, 10);
+    table.packet(&packet);
+    packet.at.time = Timestamp::from_parts(86_400, 0);
+    packet.tcp.seq = 11;
+    table.packet(&packet);
+    assert_eq!(table.len(), 1);
+    for seconds in [0, 180, 361] {
+        table.packet(&udp(CLIENT, SERVER, seconds, 10));
+    }
+    assert_eq!(table.len(), 3, "the third datagram came 181 seconds after the second");
+}
