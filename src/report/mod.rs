@@ -1,1 +1,28 @@
-//! TODO
+//! Records → what the user gets: the published shapes, and the sinks that write them.
+//!
+//! Takes [`Record`]s in their published order (alerts, flows, hosts, rows) and one [`Summary`] at the end;
+//! gives text, NDJSON, SARIF or `JUnit` on a writer. Sorts nothing, judges nothing, and holds no secret: what
+//! it prints of the wire is escaped in every format.
+
+pub mod community_id;
+pub mod record;
+pub mod summary;
+pub mod time;
+pub mod timeline;
+
+use std::io;
+
+pub use record::Record;
+pub use summary::Summary;
+
+/// The version of the published shapes: raised when a field changes its meaning or leaves.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One format on one writer.
+pub trait Sink {
+    /// Takes the next record.
+    fn record(&mut self, record: Record<'_>) -> io::Result<()>;
+
+    /// Takes what is known at the end, writes what is left, and flushes.
+    fn finish(&mut self, summary: &Summary) -> io::Result<()>;
+}
