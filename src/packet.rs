@@ -355,6 +355,8 @@ pub struct Packet {
     pub point: PointId,
     /// The sender's side.
     pub side: Side,
+    /// It only adds to counters: its content came, or comes, with another packet of the flow.
+    pub counted_only: bool,
 }
 
 /// A range of a block's bytes.
