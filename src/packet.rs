@@ -355,8 +355,7 @@ pub struct Packet {
     pub point: PointId,
     /// The sender's side.
     pub side: Side,
-    /// It only adds to the counts of its flow: a fragment seen at another point than the one that
-    /// completed the datagram.
+    /// It only adds to counters: its content came, or comes, with another packet of the flow.
     pub counted_only: bool,
 }
 

@@ -4,10 +4,28 @@
 //! key, or the reason why the frame joins no flow. Owns what must be known before the key: fragments
 //! (bounded) and the table of encapsulations. Never fails, never panics, never looks at payload.
 
-use std::net::IpAddr;
+use foldhash::fast::FixedState;
 
-use crate::capture::Block;
-use crate::packet::{EncapId, FlowKey, Packet, PointId, Side};
+use crate::capture::{Block, FrameRecord};
+use crate::packet::{At, EncapId, FlowKey, LinkType, Packet, PointId, Side, Span, TcpHeader};
+
+mod encap;
+mod ether;
+mod fast;
+mod fragment;
+mod ip;
+mod link;
+mod transport;
+mod tunnel;
+mod walk;
+mod wlan;
+
+pub use encap::{ENCAPS_MAX, Encap, TUNNEL_DEPTH_MAX, Tunnel, TunnelKind, VLAN_DEPTH_MAX};
+
+use encap::Encaps;
+use fragment::{Fate, Fragment, Fragments, Joined, Tally};
+use ip::Ends;
+use walk::{Body, Found, Rules, Step, Walk, narrow};
 
 /// Why a frame joined no flow. Counted, never an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,110 +129,276 @@ impl Default for Options {
     }
 }
 
-/// One layer that carries another network inside it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Tunnel {
-    /// Which encapsulation.
-    pub kind: TunnelKind,
-    /// VNI, key, session or label, where the kind has one.
-    pub id: Option<u32>,
-    /// Outer addresses, sorted; a layer without own addresses (MPLS, PPPoE) has none.
-    pub ends: Option<[IpAddr; 2]>,
-}
-
-/// The encapsulations that are opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TunnelKind {
-    /// ERSPAN I to III (draft-foschiano-erspan-03).
-    Erspan,
-    /// Geneve (RFC 8926).
-    Geneve,
-    /// GRE (RFC 2784, RFC 2890), also transparent Ethernet bridging.
-    Gre,
-    /// GTP-U (3GPP TS 29.281).
-    Gtp,
-    /// IP in IP: 4in4 (RFC 2003), 6in4 (RFC 4213), 4in6 (RFC 2473).
-    IpInIp,
-    /// MPLS label stack (RFC 3032).
-    Mpls,
-    /// PPP over Ethernet (RFC 2516).
-    Pppoe,
-    /// Teredo (RFC 4380).
-    Teredo,
-    /// VXLAN (RFC 7348).
-    Vxlan,
-}
-
-impl TunnelKind {
-    /// Returns the name as reports write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Erspan => "erspan",
-            Self::Geneve => "geneve",
-            Self::Gre => "gre",
-            Self::Gtp => "gtp",
-            Self::IpInIp => "ip-in-ip",
-            Self::Mpls => "mpls",
-            Self::Pppoe => "pppoe",
-            Self::Teredo => "teredo",
-            Self::Vxlan => "vxlan",
-        }
+impl Options {
+    fn rules(&self) -> Rules<'_> {
+        Rules { ignore_vlan: self.ignore_vlan, vxlan_ports: &self.vxlan_ports }
     }
-}
-
-/// What a flow travels in. Part of the flow key, as an [`EncapId`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Encap {
-    /// Captures that have nothing to do with each other are different domains.
-    pub domain: u32,
-    /// VLAN ids, outermost first.
-    pub vlans: Vec<u16>,
-    /// Tunnels, outermost first.
-    pub tunnels: Vec<Tunnel>,
 }
 
 /// Bytes that incomplete datagrams may hold: 1,000 of the largest.
 pub const FRAGMENT_BYTES_MAX: usize = 64 << 20;
 
+/// Link types that are remembered as unknown: enough to name them all in one message.
+const UNKNOWN_LINKS_MAX: usize = 16;
+
 /// Turns frames into packets; one for the whole run, since fragments cross flows.
 pub struct Decoder {
     options: Options,
+    seed: FixedState,
+    encaps: Encaps,
+    fragments: Fragments,
+    /// Where the frames of the packet at hand were seen; several when it was joined.
+    tallies: Vec<Tally>,
+    elsewhere: Vec<Packet>,
+    unknown_links: Vec<LinkType>,
+}
+
+/// One direction of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Direction {
+    key: FlowKey,
+    hash: u64,
+    side: Side,
 }
 
 impl Decoder {
     /// Makes a decoder that holds nothing yet.
     pub fn new(options: Options) -> Self {
-        Self { options }
+        Self {
+            seed: FixedState::with_seed(options.hash_seed),
+            encaps: Encaps::new(options.hash_seed),
+            fragments: Fragments::new(options.hash_seed, options.fragment_bytes_max),
+            tallies: Vec::new(),
+            elsewhere: Vec::new(),
+            unknown_links: Vec::new(),
+            options,
+        }
     }
 
     /// Starts another capture domain: flows before and after have nothing to do with each other.
-    pub fn enter_domain(&mut self, _domain: u32) {}
+    pub fn enter_domain(&mut self, domain: u32) {
+        self.encaps.enter_domain(domain);
+    }
 
     /// Decodes one frame of a block; `number` is its running number in the run.
     ///
     /// The payload of joined fragments is appended to the block's bytes, so that a packet's span always
     /// points into its block.
-    pub fn decode(&mut self, _block: &mut Block, _index: usize, _number: u64) -> Decoded {
-        let _ = &self.options;
-        Decoded::Stop(Stop::NotIp)
+    ///
+    /// # Panics
+    ///
+    /// When the block has no frame of that index. No content of a frame makes it panic.
+    #[inline]
+    pub fn decode(&mut self, block: &mut Block, index: usize, number: u64) -> Decoded {
+        let record = &block.frames[index];
+        let frame = record.span.of(&block.bytes);
+        let Some(plain) = fast::read(frame, record.link, &self.options.rules()) else {
+            let record = *record;
+            return self.decode_oddity(block, &record, number);
+        };
+        let encap = match plain.vlans {
+            [0, 0] => self.encaps.plain(),
+            [id, 0] => self.encaps.single(id),
+            ids => self.encaps.double(ids),
+        };
+        let direction = self.direction(plain.ends, &plain.body, encap);
+        let Body { payload, cut_len, tcp, .. } = plain.body;
+        Decoded::Packet(Packet {
+            key: direction.key,
+            hash: direction.hash,
+            at: At { frame: number, time: record.time },
+            wire_len: record.wire_len,
+            frames: 1,
+            payload: Span { start: record.span.start + payload.start, len: payload.len },
+            cut_len,
+            tcp,
+            point: record.point,
+            side: direction.side,
+            counted_only: false,
+        })
     }
 
     /// Returns packets that only add to the counts of the flow last decoded: fragments that came in at
-    /// another observation point than the one that completed the datagram.
+    /// another observation point than the one that completed the datagram. To be asked after each
+    /// packet of more than one frame.
     pub fn elsewhere(&mut self) -> std::vec::Drain<'_, Packet> {
-        todo!()
+        self.elsewhere.drain(..)
     }
 
-    /// Returns the fragments given up since the last call, by observation point.
+    /// Returns the fragments given up since the last call, by observation point; a point may come more
+    /// than once.
     pub fn lost_fragments(&mut self) -> std::vec::Drain<'_, (PointId, u64)> {
-        todo!()
+        self.fragments.lost()
     }
 
     /// Gives up every fragment still held; called once, at the end.
-    pub fn finish(&mut self) {}
+    pub fn finish(&mut self) {
+        self.fragments.finish();
+    }
 
     /// Returns what a key's id stands for.
-    pub fn encap(&self, _id: EncapId) -> &Encap {
-        todo!()
+    ///
+    /// # Panics
+    ///
+    /// When the id is not of this decoder.
+    pub fn encap(&self, id: EncapId) -> &Encap {
+        self.encaps.get(id)
+    }
+
+    /// Counts the frames whose encapsulation came when [`ENCAPS_MAX`] others were known, and which so
+    /// share one id.
+    pub fn encaps_folded(&self) -> u64 {
+        self.encaps.folded()
+    }
+
+    /// Returns the link types that were met and are not read, in the order of first sight; at most 16.
+    pub fn unknown_links(&self) -> &[LinkType] {
+        &self.unknown_links
+    }
+
+    /// Reads what the hot path does not.
+    #[inline(never)]
+    fn decode_oddity(&mut self, block: &mut Block, record: &FrameRecord, number: u64) -> Decoded {
+        let at = At { frame: number, time: record.time };
+        let tally = Tally { point: record.point, frames: 1, wire_len: record.wire_len };
+        self.tallies.clear();
+        self.tallies.push(tally);
+        let mut base = record.span.start;
+        let frame = record.span.of(&block.bytes);
+        let mut walk = Walk::new(frame, record.wire_len as usize, self.options.rules());
+        let mut found = walk.run(Step::Link(record.link));
+        let mut layers = walk.layers;
+        let mut whole: Option<Joined> = None;
+        loop {
+            let part = match found {
+                Ok(Found::Fragment(part)) => part,
+                Ok(Found::Segment(segment)) => {
+                    let encap = self.encaps.of(&layers, segment.depth);
+                    let direction = self.direction(segment.ends, &segment.body, encap);
+                    if let Some(whole) = whole {
+                        self.fragments.remember(whole, Some(direction), at.time);
+                    }
+                    let Span { start, len } = segment.body.payload;
+                    let payload = Span { start: base + start, len };
+                    let body = Body { payload, ..segment.body };
+                    return Decoded::Packet(self.packet(direction, &body, at, tally));
+                }
+                Ok(Found::Refused(segment)) => {
+                    let encap = self.encaps.of(&layers, segment.depth);
+                    let Direction { key, hash, side } =
+                        self.direction(segment.ends, &segment.body, encap);
+                    self.drop_whole(whole, tally, at);
+                    return Decoded::Unreachable(Quoted { key, hash, side });
+                }
+                Err(stop) => {
+                    self.drop_whole(whole, tally, at);
+                    return self.stopped(stop, record.link);
+                }
+            };
+            let buffer = block.bytes.get(base as usize..).unwrap_or(&[]);
+            let encap = self.encaps.of(&layers, layers.depth());
+            let fragment = Fragment::of(&part, encap, part.data.of(buffer));
+            let fate = self.fragments.add(&fragment, at.time, &mut self.tallies);
+            // An outer datagram that was joined only to find a fragment in it is no longer needed.
+            if let Some(outer) = whole.take() {
+                self.fragments.remember(outer, None, at.time);
+            }
+            match fate {
+                Fate::Held => return Decoded::Held,
+                Fate::Lost(stop) => {
+                    self.drop_whole(None, tally, at);
+                    return Decoded::Stop(stop);
+                }
+                Fate::Copy(direction) => {
+                    let packet = self.packet(direction, &Body::EMPTY, at, tally);
+                    return Decoded::Packet(count_only(packet));
+                }
+                Fate::Joined(joined) => {
+                    base = narrow(block.bytes.len());
+                    joined.write(&mut block.bytes);
+                    let bytes = block.bytes.get(base as usize..).unwrap_or(&[]);
+                    let rules = self.options.rules();
+                    let mut walk = Walk::inside(bytes, &joined, layers, rules);
+                    found = walk.run(Step::Protocol(joined.protocol));
+                    layers = walk.layers;
+                    whole = Some(joined);
+                }
+            }
+        }
+    }
+    /// Makes the key of a packet, and its hash.
+    #[inline]
+    fn direction(&self, ends: Ends, body: &Body, encap: EncapId) -> Direction {
+        let [from, to] = body.ports;
+        let (key, side) = match ends {
+            Ends::V4 { src, dst } => FlowKey::v4((src, from), (dst, to), body.transport, encap),
+            Ends::V6 { src, dst } => FlowKey::v6((src, from), (dst, to), body.transport, encap),
+        };
+        Direction { hash: key.hash64(&self.seed), key, side }
+    }
+
+    /// Makes the packet of all frames at hand; those of other points go to [`Self::elsewhere`].
+    fn packet(&mut self, direction: Direction, body: &Body, at: At, own: Tally) -> Packet {
+        let Direction { key, hash, side } = direction;
+        let &Body { tcp, payload, cut_len, .. } = body;
+        let whole = Packet {
+            key,
+            hash,
+            at,
+            wire_len: own.wire_len,
+            frames: own.frames,
+            payload,
+            cut_len,
+            tcp,
+            point: own.point,
+            side,
+            counted_only: false,
+        };
+        let mut packet = whole;
+        self.elsewhere.clear();
+        for &Tally { point, frames, wire_len } in &self.tallies {
+            if point == own.point {
+                packet = Packet { frames, wire_len, ..packet };
+            } else {
+                let counted = Packet { point, frames, wire_len, ..whole };
+                self.elsewhere.push(count_only(counted));
+            }
+        }
+        packet
+    }
+
+    /// Counts the frames of a datagram that joins no flow, but for the one at hand, as lost fragments.
+    fn drop_whole(&mut self, whole: Option<Joined>, own: Tally, at: At) {
+        for tally in &mut self.tallies {
+            if tally.point == own.point {
+                tally.frames -= 1;
+            }
+        }
+        self.tallies.retain(|tally| tally.frames > 0);
+        self.fragments.count_lost(&self.tallies);
+        if let Some(whole) = whole {
+            self.fragments.remember(whole, None, at.time);
+        }
+    }
+
+    fn stopped(&mut self, stop: Stop, link: LinkType) -> Decoded {
+        if stop == Stop::UnknownLink
+            && !self.unknown_links.contains(&link)
+            && self.unknown_links.len() < UNKNOWN_LINKS_MAX
+        {
+            self.unknown_links.push(link);
+        }
+        Decoded::Stop(stop)
+    }
+}
+
+/// Leaves of a packet what adds to counters.
+fn count_only(packet: Packet) -> Packet {
+    Packet {
+        payload: Span::default(),
+        cut_len: 0,
+        tcp: TcpHeader::default(),
+        counted_only: true,
+        ..packet
     }
 }
