@@ -1,3 +1,2 @@
-//! The command line of portreeve.
-
+//! x
 fn main() {}

@@ -251,20 +251,16 @@ impl FlowKey {
     pub fn hash64(&self, seed: &foldhash::fast::FixedState) -> u64 {
         use std::hash::Hasher;
         let mut hasher = seed.build_hasher();
-        let word = |bytes: &[u8; 16], at: usize| {
-            u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes of sixteen"))
-        };
-        let [low, high] = &self.addresses;
+        let [low, high] = self.addresses.map(u128::from_le_bytes);
         let rest = u64::from(self.ports[0])
             | u64::from(self.ports[1]) << 16
             | u64::from(self.encap.0) << 32;
         if self.v6 {
-            hasher.write_u64(word(low, 0));
-            hasher.write_u64(word(low, 8));
-            hasher.write_u64(word(high, 0));
-            hasher.write_u64(word(high, 8));
+            hasher.write_u128(low);
+            hasher.write_u128(high);
         } else {
-            hasher.write_u64(word(low, 0) | word(high, 0) << 32);
+            // Four bytes each; the rest is zero.
+            hasher.write_u128(low | high << 64);
         }
         hasher.write_u64(rest);
         hasher.write_u64(u64::from(self.transport.number()));

@@ -9,6 +9,7 @@ use crate::packet::{
 };
 
 pub mod file;
+pub mod mix;
 
 /// Bytes that a block offers for frames: large enough to make a hand-over rare, small enough to stay
 /// in a core's second-level cache.
@@ -48,6 +49,10 @@ impl Block {
     }
 
     /// Appends a frame's bytes and its record.
+    ///
+    /// # Panics
+    ///
+    /// When the block would grow beyond 4 GiB; sources hand a block on long before.
     pub fn push(
         &mut self,
         time: Timestamp,

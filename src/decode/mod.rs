@@ -218,9 +218,20 @@ impl Decoder {
         })
     }
 
+    /// Returns the keyed hash that this decoder gives to a key.
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        key.hash64(&self.seed)
+    }
+
+    /// Tells whether [`Decoder::elsewhere`] has anything to say.
+    #[inline]
+    pub fn has_elsewhere(&self) -> bool {
+        !self.elsewhere.is_empty()
+    }
+
     /// Returns packets that only add to the counts of the flow last decoded: fragments that came in at
     /// another observation point than the one that completed the datagram. To be asked after each
-    /// packet of more than one frame.
+    /// packet, where [`Decoder::has_elsewhere`].
     pub fn elsewhere(&mut self) -> std::vec::Drain<'_, Packet> {
         self.elsewhere.drain(..)
     }

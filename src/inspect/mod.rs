@@ -3,7 +3,10 @@
 //! Takes each side's bytes in order, with the holes; gives [`Facts`]. One file a protocol. Never keeps a
 //! secret: what a parser saw leaves it as a keyed [`Fingerprint`](secret::Fingerprint) or not at all.
 
+pub mod connection;
+pub mod datagrams;
 pub mod facts;
+pub mod probe;
 pub mod secret;
 
 use crate::packet::{At, Side};
@@ -94,4 +97,24 @@ pub enum Sender {
     Initiator,
     /// The server: a response, a ServerHello.
     Responder,
+}
+
+/// TEMPORARY
+pub struct Inspection;
+impl Inspection {
+    /// x
+    pub fn begin(_p: Protocol, _i: Side, _m: [bool; 2]) -> Self {
+        Self
+    }
+}
+impl Inspector for Inspection {
+    fn data(&mut self, _s: Side, _at: At, _b: &[u8], _c: &mut Context<'_>) -> Progress {
+        Progress::More
+    }
+    fn gap(&mut self, _s: Side, _len: u64, _c: &mut Context<'_>) -> Progress {
+        Progress::More
+    }
+    fn close(&mut self, _s: Side, _c: &mut Context<'_>) -> Progress {
+        Progress::More
+    }
 }

@@ -47,7 +47,7 @@ impl Fingerprinter {
         let mut mac = self.keyed.clone();
         mac.update(secret);
         let bytes = mac.finalize().into_bytes();
-        Fingerprint(u64::from_be_bytes(bytes[..8].try_into().expect("eight of thirty-two bytes")))
+        Fingerprint(bytes.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     }
 }
 

@@ -1,0 +1,312 @@
+//! One TCP connection under inspection: reassembly, recognition, then the protocol's own reader.
+//!
+//! Takes a flow's packets; gives [`Facts`]. Until the protocol is known, the first bytes of each side
+//! are kept (bounded) and offered to the prober; then they are replayed, piece by piece, so that
+//! evidence points to the packet that brought it.
+
+use super::probe::{Outcome, Prober};
+use super::{Context, Facts, Inspection, Inspector, Progress, Uninspected};
+use crate::flow::stream::{Stream, StreamSink};
+use crate::packet::{At, Packet, Side};
+
+/// Bytes of one side that are kept while the protocol is not known: more than any probe asks for, and
+/// enough for a request line that fills several segments.
+pub const PROBE_BYTES_MAX: usize = 8 << 10;
+
+/// A connection whose bytes are looked into.
+pub struct Connection {
+    stream: Stream,
+    reader: Reader,
+    facts: Facts,
+}
+
+/// How far a connection is known.
+enum Reader {
+    /// Not yet recognised.
+    Probing(Box<Probing>),
+    /// Recognised, and worth reading on.
+    Reading(Box<Inspection>),
+    /// Nothing more to learn.
+    Done,
+}
+
+/// What is kept of a connection while its protocol is not known.
+struct Probing {
+    prober: Prober,
+    sides: [Opening; 2],
+}
+
+/// The first bytes of one side.
+#[derive(Default)]
+struct Opening {
+    bytes: Vec<u8>,
+    /// Where each piece ends, and the packet that brought it.
+    pieces: Vec<(usize, At)>,
+    /// The bytes do not begin where the side's stream begins.
+    midway: bool,
+    state: OpeningState,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum OpeningState {
+    #[default]
+    Open,
+    Excluded,
+    Closed,
+}
+
+/// A connection together with what its readers need, for the time of one packet.
+struct Reading<'a, 'c> {
+    reader: &'a mut Reader,
+    context: &'a mut Context<'c>,
+    ports: [u16; 2],
+}
+
+impl Connection {
+    /// Begins with nothing known; `ports` are those of the two sides.
+    pub fn new() -> Self {
+        let probing = Probing { prober: Prober::default(), sides: Default::default() };
+        Self {
+            stream: Stream::default(),
+            reader: Reader::Probing(Box::new(probing)),
+            facts: Facts::default(),
+        }
+    }
+
+    /// Takes one packet; `start` is the number of its side's first byte where the handshake told it.
+    pub fn packet(
+        &mut self,
+        packet: &Packet,
+        payload: &[u8],
+        start: Option<u32>,
+        tools: &super::Tools,
+    ) -> Progress {
+        let Self { stream, reader, facts } = self;
+        let mut context = tools.context(facts);
+        let ports = [packet.key.port(Side::Low), packet.key.port(Side::High)];
+        if start.is_none()
+            && let Reader::Probing(probing) = reader
+        {
+            probing.sides[packet.side.index()].midway = true;
+        }
+        let mut sink = Reading { reader, context: &mut context, ports };
+        stream.segment(packet, payload, start, &mut sink);
+        if stream.is_closed() {
+            sink.end();
+        }
+        self.progress()
+    }
+
+    /// Tells whether there is anything left to learn.
+    fn progress(&self) -> Progress {
+        if matches!(self.reader, Reader::Done) { Progress::Enough } else { Progress::More }
+    }
+
+    /// Returns the facts so far.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Returns the bytes held behind holes.
+    pub fn held_bytes(&self) -> usize {
+        self.stream.held_bytes()
+    }
+
+    /// Ends the connection and returns all that was found.
+    pub fn finish(mut self, ports: [u16; 2], tools: &super::Tools) -> Facts {
+        let Self { stream, reader, facts } = &mut self;
+        let mut context = tools.context(facts);
+        let mut sink = Reading { reader, context: &mut context, ports };
+        stream.finish(&mut sink);
+        sink.end();
+        self.facts
+    }
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reading<'_, '_> {
+    /// Both sides have ended.
+    fn end(&mut self) {
+        if let Reader::Probing(probing) = self.reader
+            && probing.sides.iter().any(|side| !side.bytes.is_empty())
+        {
+            self.conclude();
+        }
+        *self.reader = Reader::Done;
+    }
+
+    /// The stream ended while its first bytes were still undecided: the probes say what they would
+    /// make of them if nothing followed.
+    fn conclude(&mut self) {
+        let Reader::Probing(probing) = self.reader else { return };
+        for side in Side::BOTH {
+            let opening = &probing.sides[side.index()];
+            let outcome = probing.prober.conclude(self.ports, side, &opening.bytes);
+            if let Outcome::Confirmed { protocol, initiator } = outcome {
+                self.confirm(protocol, initiator);
+                for side in Side::BOTH {
+                    self.close(side);
+                }
+                return;
+            }
+        }
+    }
+
+    fn probe(&mut self, side: Side, at: At, bytes: &[u8]) {
+        let Reader::Probing(probing) = self.reader else { return };
+        let opening = &mut probing.sides[side.index()];
+        if opening.state != OpeningState::Open {
+            return;
+        }
+        opening.bytes.extend_from_slice(bytes);
+        opening.pieces.push((opening.bytes.len(), at));
+        let outcome = probing.prober.probe(self.ports, side, &opening.bytes, !opening.midway);
+        match outcome {
+            Outcome::Confirmed { protocol, initiator } => self.confirm(protocol, initiator),
+            Outcome::Undecided if opening.bytes.len() <= PROBE_BYTES_MAX => {}
+            Outcome::Undecided | Outcome::Excluded => {
+                let is_one_piece = opening.pieces.len() == 1;
+                opening.bytes.clear();
+                opening.pieces.clear();
+                if !opening.midway {
+                    opening.state = OpeningState::Excluded;
+                    opening.bytes = Vec::new();
+                    if probing.sides.iter().all(|side| side.state != OpeningState::Open) {
+                        *self.reader = Reader::Done;
+                    }
+                } else if !is_one_piece {
+                    // What did not go on as it began may be followed by a beginning.
+                    self.probe(side, at, bytes);
+                }
+            }
+        }
+    }
+
+    /// The protocol is known: its reader takes what was kept, in the order of capture.
+    fn confirm(&mut self, protocol: super::Protocol, initiator: Side) {
+        let done = std::mem::replace(self.reader, Reader::Done);
+        let Reader::Probing(probing) = done else { return };
+        let [low, high] = probing.sides;
+        let recognised = low.pieces.last().into_iter().chain(high.pieces.last()).map(|p| p.1).max();
+        let facts = &mut self.context.facts;
+        facts.protocol = Some(protocol);
+        facts.initiator = Some(initiator);
+        facts.recognised = recognised;
+        let midway = [low.midway, high.midway];
+        *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, initiator, midway)));
+        let mut pieces: Vec<(At, Side, usize, usize)> = Vec::new();
+        for (side, opening) in [(Side::Low, &low), (Side::High, &high)] {
+            let mut from = 0;
+            for (to, at) in &opening.pieces {
+                pieces.push((*at, side, from, *to));
+                from = *to;
+            }
+        }
+        pieces.sort_by_key(|piece| piece.0);
+        for (at, side, from, to) in pieces {
+            let opening = if side == Side::Low { &low } else { &high };
+            self.data(side, at, &opening.bytes[from..to]);
+        }
+        for (side, opening) in [(Side::Low, &low), (Side::High, &high)] {
+            if opening.state == OpeningState::Closed {
+                self.close(side);
+            }
+        }
+    }
+
+    fn follow(&mut self, progress: Progress) {
+        if progress == Progress::Enough {
+            *self.reader = Reader::Done;
+        }
+    }
+}
+
+impl StreamSink for Reading<'_, '_> {
+    fn data(&mut self, side: Side, at: At, bytes: &[u8]) {
+        match self.reader {
+            Reader::Reading(inspection) => {
+                let progress = inspection.data(side, at, bytes, self.context);
+                self.follow(progress);
+            }
+            Reader::Probing(_) => self.probe(side, at, bytes),
+            Reader::Done => {}
+        }
+    }
+
+    fn gap(&mut self, side: Side, len: u64, cut: bool) {
+        let reason = if cut { Uninspected::SNAPLEN } else { Uninspected::HOLE };
+        match self.reader {
+            Reader::Reading(inspection) => {
+                let before = self.context.facts.uninspected;
+                let progress = inspection.gap(side, len, self.context);
+                let after = &mut self.context.facts.uninspected;
+                if cut && after.has(Uninspected::HOLE) && !before.has(Uninspected::HOLE) {
+                    after.remove(Uninspected::HOLE);
+                    after.add(Uninspected::SNAPLEN);
+                }
+                self.follow(progress);
+            }
+            Reader::Probing(probing) => {
+                // What comes behind the hole may begin something, as in a stream joined midway.
+                let opening = &mut probing.sides[side.index()];
+                if opening.state == OpeningState::Open {
+                    self.context.facts.uninspected.add(reason);
+                    *opening = Opening { midway: true, ..Opening::default() };
+                }
+            }
+            Reader::Done => {}
+        }
+    }
+
+    fn close(&mut self, side: Side) {
+        match self.reader {
+            Reader::Reading(inspection) => {
+                let progress = inspection.close(side, self.context);
+                self.follow(progress);
+            }
+            Reader::Probing(probing) => {
+                let opening = &mut probing.sides[side.index()];
+                if opening.state == OpeningState::Open {
+                    opening.state = OpeningState::Closed;
+                }
+            }
+            Reader::Done => {}
+        }
+    }
+
+    fn conflict(&mut self, _side: Side) {
+        self.context.facts.uninspected.add(Uninspected::OVERLAP);
+    }
+
+    fn skippable(&self, side: Side) -> u64 {
+        match &*self.reader {
+            Reader::Reading(inspection) => inspection.skippable(side),
+            Reader::Probing(_) => 0,
+            Reader::Done => u64::MAX,
+        }
+    }
+
+    fn wants(&self, side: Side) -> bool {
+        match &*self.reader {
+            Reader::Reading(_) => true,
+            Reader::Probing(probing) => probing.sides[side.index()].state == OpeningState::Open,
+            Reader::Done => false,
+        }
+    }
+
+    fn begins(&mut self, side: Side, bytes: &[u8]) -> bool {
+        match self.reader {
+            Reader::Reading(_) => true,
+            Reader::Probing(probing) => {
+                let outcome = probing.prober.probe(self.ports, side, bytes, false);
+                outcome != Outcome::Excluded
+            }
+            Reader::Done => false,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Who owns the shards: worker threads behind bounded channels, or the calling thread itself.
+
+use std::panic::resume_unwind;
+use std::thread::{Scope, ScopedJoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::SHARDS;
+use super::front::{Batch, Crew, shard_of};
+use super::shard::Shard;
+use crate::capture::Block;
+use crate::error::{Error, Result};
+use crate::inspect::Tools;
+
+/// Batches that may wait for one worker: enough to ride out a slow block, few enough to stay in cache.
+const QUEUE_LEN: usize = 4;
+
+/// Packets whose table entries are loaded before the first of them is looked at.
+const LOOK_AHEAD: usize = 16;
+
+/// Lets the shards of one worker take a batch.
+pub fn work(shards: &mut [Shard], workers: usize, batch: &Batch, tools: &Tools) {
+    let Some(block) = &batch.block else {
+        for (packet, count) in &batch.counts {
+            shards[shard_of(packet.hash) / workers].count(packet, count.packets, count.bytes);
+        }
+        return;
+    };
+    let mut refusals = batch.refusals.iter().peekable();
+    let mut done = 0;
+    for packets in batch.packets.chunks(LOOK_AHEAD) {
+        load_ahead(shards, workers, packets);
+        for packet in packets {
+            while let Some((_, quoted)) = refusals.next_if(|(before, _)| *before <= done) {
+                shards[shard_of(quoted.hash) / workers].refuse(quoted);
+            }
+            shards[shard_of(packet.hash) / workers].packet(packet, &block.bytes, tools);
+            done += 1;
+        }
+    }
+    for (_, quoted) in refusals {
+        shards[shard_of(quoted.hash) / workers].refuse(quoted);
+    }
+}
+
+/// Loads index entries, then flows, so that the cache misses of several packets overlap.
+#[inline]
+fn load_ahead(shards: &[Shard], workers: usize, packets: &[crate::packet::Packet]) {
+    let mut numbers = [0; LOOK_AHEAD];
+    for (number, packet) in numbers.iter_mut().zip(packets) {
+        *number = shards[shard_of(packet.hash) / workers].touch(packet.hash);
+    }
+    let mut loaded = 0;
+    for (number, packet) in numbers.iter().zip(packets) {
+        loaded ^= shards[shard_of(packet.hash) / workers].touch_flow(*number);
+    }
+    std::hint::black_box(loaded);
+}
+
+/// Makes the shards of one worker of several: every `workers`-th, beginning with its own number.
+fn shards_of(worker: usize, workers: usize) -> Vec<Shard> {
+    (worker..SHARDS).step_by(workers).map(|_| Shard::default()).collect()
+}
+
+/// The calling thread does everything.
+pub struct Alone<'a> {
+    shards: Vec<Shard>,
+    spare: Option<Batch>,
+    blocks: Vec<Block>,
+    tools: &'a Tools,
+}
+
+impl<'a> Alone<'a> {
+    /// Owns all shards.
+    pub fn new(tools: &'a Tools) -> Self {
+        Self { shards: shards_of(0, 1), spare: None, blocks: Vec::new(), tools }
+    }
+
+    /// Ends the work and returns the shards.
+    pub fn finish(mut self) -> Vec<Shard> {
+        for shard in &mut self.shards {
+            shard.finish(self.tools);
+        }
+        self.shards
+    }
+}
+
+impl Crew for Alone<'_> {
+    fn workers(&self) -> usize {
+        1
+    }
+
+    fn batch(&mut self) -> Batch {
+        self.spare.take().unwrap_or_default()
+    }
+
+    fn block(&mut self) -> Block {
+        self.blocks.pop().unwrap_or_default()
+    }
+
+    fn send(&mut self, _worker: usize, mut batch: Batch) -> Result<()> {
+        work(&mut self.shards, 1, &batch, self.tools);
+        if let Some(block) = batch.clear() {
+            self.recycle(block);
+        }
+        self.spare = Some(batch);
+        Ok(())
+    }
+
+    fn recycle(&mut self, mut block: Block) {
+        block.clear();
+        self.blocks.push(block);
+    }
+}
+
+/// Worker threads, each with its shards.
+pub struct Threads<'scope> {
+    queues: Vec<Sender<Batch>>,
+    batches: Receiver<Batch>,
+    blocks: Receiver<Block>,
+    blocks_back: Sender<Block>,
+    handles: Vec<ScopedJoinHandle<'scope, Vec<Shard>>>,
+}
+
+impl<'scope> Threads<'scope> {
+    /// Starts the workers.
+    pub fn start<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        workers: usize,
+        tools: &'env Tools,
+    ) -> Result<Self> {
+        // As many as can be under way, so that giving one back never blocks.
+        let under_way = workers * (QUEUE_LEN + 2) + 2;
+        let (batches_back, batches) = bounded(under_way);
+        let (blocks_back, blocks) = bounded(under_way);
+        let mut queues = Vec::new();
+        let mut handles = Vec::new();
+        for worker in 0..workers {
+            let (sender, queue) = bounded::<Batch>(QUEUE_LEN);
+            queues.push(sender);
+            let back = Back { batches: batches_back.clone(), blocks: blocks_back.clone() };
+            let handle = std::thread::Builder::new()
+                .name(format!("shards-{worker}"))
+                .spawn_scoped(scope, move || serve(worker, workers, &queue, &back, tools))
+                .map_err(|error| Error::new(format!("cannot start a worker thread: {error}")))?;
+            handles.push(handle);
+        }
+        Ok(Self { queues, batches, blocks, blocks_back, handles })
+    }
+
+    /// Lets the workers end and returns their shards, in the order of the shards' numbers.
+    pub fn finish(self) -> Result<Vec<Shard>> {
+        drop(self.queues);
+        let workers = self.handles.len();
+        let mut by_worker = Vec::new();
+        for handle in self.handles {
+            match handle.join() {
+                Ok(shards) => by_worker.push(shards.into_iter()),
+                Err(panic) if cfg!(test) => resume_unwind(panic),
+                Err(_) => return Err(worker_died()),
+            }
+        }
+        Ok((0..SHARDS).filter_map(|shard| by_worker[shard % workers].next()).collect())
+    }
+}
+
+/// The way back of what is used again.
+struct Back {
+    batches: Sender<Batch>,
+    blocks: Sender<Block>,
+}
+
+/// One worker's life.
+fn serve(
+    worker: usize,
+    workers: usize,
+    queue: &Receiver<Batch>,
+    back: &Back,
+    tools: &Tools,
+) -> Vec<Shard> {
+    let mut shards = shards_of(worker, workers);
+    for mut batch in queue {
+        work(&mut shards, workers, &batch, tools);
+        if let Some(mut block) = batch.clear() {
+            block.clear();
+            discard_if_full(back.blocks.try_send(block));
+        }
+        discard_if_full(back.batches.try_send(batch));
+    }
+    for shard in &mut shards {
+        shard.finish(tools);
+    }
+    shards
+}
+
+/// What cannot be kept for later use is freed.
+fn discard_if_full<T>(sent: std::result::Result<(), TrySendError<T>>) {
+    drop(sent);
+}
+
+impl Crew for Threads<'_> {
+    fn workers(&self) -> usize {
+        self.queues.len()
+    }
+
+    fn batch(&mut self) -> Batch {
+        self.batches.try_recv().unwrap_or_default()
+    }
+
+    fn block(&mut self) -> Block {
+        self.blocks.try_recv().unwrap_or_default()
+    }
+
+    fn send(&mut self, worker: usize, batch: Batch) -> Result<()> {
+        self.queues[worker].send(batch).map_err(|_| worker_died())
+    }
+
+    fn recycle(&mut self, mut block: Block) {
+        block.clear();
+        discard_if_full(self.blocks_back.try_send(block));
+    }
+}
+
+fn worker_died() -> Error {
+    Error::new("a worker thread died; the run is not complete")
+        .hint("this is a defect of portreeve: please report it with the message above")
+}

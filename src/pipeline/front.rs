@@ -1,0 +1,247 @@
+//! The front of the pipeline: reads, decodes, hashes, and deals packets to the shards' owners.
+//!
+//! Runs on the calling thread. One message a block and worker; blocks and batches come back and are
+//! used again, so that nothing is allocated per packet.
+
+use std::sync::Arc;
+
+use super::ledger::Ledger;
+use super::{Config, SHARDS};
+use crate::capture::{Block, Event, FlowCount, Source};
+use crate::decode::{Decoded, Decoder, Quoted, Stop};
+use crate::error::{Error, Result};
+use crate::packet::{Frame, Packet, PointId, Span, TcpHeader, Timestamp};
+
+/// Packets of one block for one worker.
+#[derive(Default)]
+pub struct Batch {
+    /// The bytes that the packets' spans point into.
+    pub block: Option<Arc<Block>>,
+    /// The packets, in the order of capture.
+    pub packets: Vec<Packet>,
+    /// Refusals, each with the number of packets that come before it.
+    pub refusals: Vec<(usize, Quoted)>,
+    /// What a kernel counted; comes without packets.
+    pub counts: Vec<(Packet, FlowCount)>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.packets.is_empty() && self.refusals.is_empty() && self.counts.is_empty()
+    }
+
+    /// Forgets the content and keeps the memory; returns the block when this was its last user.
+    pub fn clear(&mut self) -> Option<Block> {
+        self.packets.clear();
+        self.refusals.clear();
+        self.counts.clear();
+        self.block.take().and_then(Arc::into_inner)
+    }
+}
+
+/// What takes the front's batches: threads behind channels, or the shards themselves.
+pub trait Crew {
+    /// Returns how many workers share the shards.
+    fn workers(&self) -> usize;
+    /// Returns an empty batch.
+    fn batch(&mut self) -> Batch;
+    /// Returns an empty block.
+    fn block(&mut self) -> Block;
+    /// Hands a batch to a worker.
+    fn send(&mut self, worker: usize, batch: Batch) -> Result<()>;
+    /// Takes a block back that no packet points into.
+    fn recycle(&mut self, block: Block);
+}
+
+/// What the front knows at the end.
+pub struct Front {
+    /// The loss ledger as far as the front can tell; flows add what was classified.
+    pub ledger: Ledger,
+    /// Made the keys; tells what their encapsulation ids stand for.
+    pub decoder: Decoder,
+    /// Running number of the first frame of each input.
+    pub input_starts: Vec<u64>,
+    /// Inputs that could not be read to their end.
+    pub broken: Vec<Error>,
+    /// Time of the first and last frame.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Frames read so far.
+    pub frames: u64,
+    /// Frames cut by the snapshot length that still had ports.
+    pub cut: u64,
+}
+
+impl Front {
+    /// Begins with nothing read.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            decoder: Decoder::new(config.decode.clone()),
+            input_starts: Vec::new(),
+            broken: Vec::new(),
+            span: None,
+            frames: 0,
+            cut: 0,
+        }
+    }
+
+    /// Reads a source to its end.
+    pub fn run(
+        &mut self,
+        source: &mut dyn Source,
+        config: &mut Config,
+        crew: &mut dyn Crew,
+    ) -> Result<()> {
+        let mut batches: Vec<Batch> = (0..crew.workers()).map(|_| crew.batch()).collect();
+        loop {
+            let mut block = crew.block();
+            match source.next(&mut block)? {
+                Event::Frames => {
+                    self.enter_input(source, &block, config);
+                    self.deal(&mut block, config, &mut batches);
+                    let block = Arc::new(block);
+                    for (worker, batch) in batches.iter_mut().enumerate() {
+                        if batch.is_empty() {
+                            continue;
+                        }
+                        batch.block = Some(Arc::clone(&block));
+                        let full = std::mem::replace(batch, crew.batch());
+                        crew.send(worker, full)?;
+                    }
+                    if let Some(block) = Arc::into_inner(block) {
+                        crew.recycle(block);
+                    }
+                    (config.on_progress)(self.frames);
+                }
+                Event::Counters(counts) => {
+                    crew.recycle(block);
+                    self.deal_counts(&counts, &mut batches);
+                    for (worker, batch) in batches.iter_mut().enumerate() {
+                        if !batch.is_empty() {
+                            let full = std::mem::replace(batch, crew.batch());
+                            crew.send(worker, full)?;
+                        }
+                    }
+                }
+                Event::Tick(_) => crew.recycle(block),
+                Event::Broken(error) => {
+                    crew.recycle(block);
+                    (config.on_broken)(&error);
+                    self.broken.push(error);
+                }
+                Event::End => break,
+            }
+        }
+        self.decoder.finish();
+        self.collect_lost_fragments();
+        for (index, point) in source.points().iter().enumerate() {
+            let id = PointId(u16::try_from(index).unwrap_or(u16::MAX));
+            let _ = point;
+            self.ledger.point(id).dropped = source.dropped(id);
+        }
+        Ok(())
+    }
+
+    /// Notes where an input begins; unrelated inputs are domains of their own.
+    fn enter_input(&mut self, source: &dyn Source, block: &Block, config: &Config) {
+        let Some(first) = block.frames.first() else { return };
+        let Some(point) = source.points().get(usize::from(first.point.0)) else { return };
+        let input = point.input as usize;
+        if input >= self.input_starts.len() {
+            self.input_starts.resize(input + 1, self.frames + 1);
+            if config.separate {
+                self.decoder.enter_domain(point.input);
+            }
+        }
+    }
+
+    /// Decodes a block's frames and deals them out.
+    fn deal(&mut self, block: &mut Block, config: &mut Config, batches: &mut [Batch]) {
+        let first_number = self.frames + 1;
+        let workers = batches.len();
+        for index in 0..block.frames.len() {
+            let record = block.frames[index];
+            let number = first_number + index as u64;
+            self.ledger.point(record.point).received += 1;
+            let span = self.span.get_or_insert((record.time, record.time));
+            span.0 = span.0.min(record.time);
+            span.1 = span.1.max(record.time);
+            if config.filters && !keeps(config, &block.frame(index, first_number)) {
+                self.ledger.point(record.point).filtered += 1;
+                continue;
+            }
+            match self.decoder.decode(block, index, number) {
+                Decoded::Packet(packet) => {
+                    self.cut += u64::from(packet.cut_len > 0);
+                    batches[worker_of(packet.hash, workers)].packets.push(packet);
+                    if self.decoder.has_elsewhere() {
+                        for packet in self.decoder.elsewhere() {
+                            batches[worker_of(packet.hash, workers)].packets.push(packet);
+                        }
+                    }
+                }
+                Decoded::Held => {}
+                Decoded::Stop(stop) => self.ledger.stop(record.point, stop, 1),
+                Decoded::Unreachable(quoted) => {
+                    self.ledger.stop(record.point, Stop::Icmp, 1);
+                    let batch = &mut batches[worker_of(quoted.hash, workers)];
+                    batch.refusals.push((batch.packets.len(), quoted));
+                }
+            }
+        }
+        self.frames += block.frames.len() as u64;
+        self.collect_lost_fragments();
+    }
+
+    fn deal_counts(&mut self, counts: &[FlowCount], batches: &mut [Batch]) {
+        let workers = batches.len();
+        for count in counts {
+            let packet = counted(count, self.decoder.hash(&count.key));
+            let ledger = self.ledger.point(count.point);
+            ledger.received += count.packets;
+            batches[worker_of(packet.hash, workers)].counts.push((packet, *count));
+        }
+    }
+
+    fn collect_lost_fragments(&mut self) {
+        for (point, frames) in self.decoder.lost_fragments() {
+            self.ledger.stop(point, Stop::Fragment, frames);
+        }
+    }
+}
+
+/// Makes the packet that stands for a kernel's count: it has no content.
+fn counted(count: &FlowCount, hash: u64) -> Packet {
+    Packet {
+        key: count.key,
+        hash,
+        at: count.at,
+        wire_len: 0,
+        frames: 0,
+        payload: Span::default(),
+        cut_len: 0,
+        tcp: TcpHeader::default(),
+        point: count.point,
+        side: count.side,
+        counted_only: true,
+    }
+}
+
+/// Returns the logical shard of a key's hash: its top bits, since the table uses the low ones.
+#[inline]
+pub fn shard_of(hash: u64) -> usize {
+    (hash >> (64 - SHARDS.trailing_zeros())) as usize
+}
+
+/// Returns the worker that owns the shard of a key's hash.
+#[inline]
+fn worker_of(hash: u64, workers: usize) -> usize {
+    shard_of(hash) % workers
+}
+
+/// Tells whether the user wants to see a frame.
+fn keeps(config: &mut Config, frame: &Frame<'_>) -> bool {
+    let in_span = config.since.is_none_or(|since| frame.time >= since)
+        && config.until.is_none_or(|until| frame.time <= until);
+    in_span && config.filter.as_mut().is_none_or(|filter| filter(frame))
+}

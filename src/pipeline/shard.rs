@@ -1,0 +1,218 @@
+//! One logical shard: its flows, what inspection keeps of them, its share of every limit.
+//!
+//! Takes packets and their payload in the order of capture; gives flows with their facts. A plain
+//! struct: which thread owns it changes nothing.
+
+use std::collections::HashMap;
+
+use crate::capture::Verdict;
+use crate::decode::Quoted;
+use crate::flow::index::FlowNumber;
+use crate::flow::{Flow, NO_SLOT, Slot, Table};
+use crate::inspect::connection::Connection;
+use crate::inspect::datagrams::Datagrams;
+use crate::inspect::{Facts, Progress, Tools};
+use crate::packet::{FlowKey, Packet, PointId, Side, Transport};
+
+/// Marks a flow about which inspection has nothing more to learn and nothing to say.
+const NOTHING_TO_SAY: Slot = NO_SLOT - 1;
+
+/// What inspection keeps of one flow.
+enum Inspected {
+    /// A TCP connection that is still read.
+    Connection(Box<Connection>),
+    /// A UDP exchange that is still read.
+    Datagrams(Box<Datagrams>),
+    /// Decided.
+    Facts(Box<Facts>),
+    /// A free place.
+    Free,
+}
+
+/// The flows of one logical shard.
+#[derive(Default)]
+pub struct Shard {
+    table: Table,
+    inspected: Vec<Inspected>,
+    free: Vec<Slot>,
+    /// Frames of flows that were seen at another point than the flow's first one.
+    elsewhere: HashMap<(FlowNumber, PointId), u64>,
+}
+
+impl Shard {
+    /// Takes one packet.
+    #[inline]
+    pub fn packet(&mut self, packet: &Packet, bytes: &[u8], tools: &Tools) -> Option<Verdict> {
+        let number = self.table.packet(packet);
+        let flow = self.table.flow(number);
+        if packet.point != flow.point {
+            self.note_elsewhere(number, packet);
+        }
+        let slot = self.table.flow(number).slot;
+        let is_empty = packet.payload.len == 0 && packet.cut_len == 0;
+        if slot == NOTHING_TO_SAY || packet.counted_only || (slot == NO_SLOT && is_empty) {
+            return None;
+        }
+        match packet.key.transport() {
+            Transport::Tcp => self.segment(number, packet, bytes, tools),
+            Transport::Udp if !is_empty => self.datagram(number, packet, bytes, tools),
+            Transport::Udp => None,
+        }
+    }
+
+    /// Adds what a kernel counted.
+    pub fn count(&mut self, packet: &Packet, packets: u64, bytes: u64) {
+        self.table.count(packet, packets, bytes);
+    }
+
+    /// Learns that a flow's packet was refused.
+    pub fn refuse(&mut self, quoted: &Quoted) {
+        self.table.refuse(quoted.hash, &quoted.key);
+    }
+
+    /// Loads what a packet of this hash needs first; see [`Table::touch`].
+    #[inline]
+    pub fn touch(&self, hash: u64) -> FlowNumber {
+        self.table.touch(hash)
+    }
+
+    /// Loads the flow that [`Shard::touch`] pointed to.
+    #[inline]
+    pub fn touch_flow(&self, number: FlowNumber) -> u64 {
+        self.table.touch_flow(number)
+    }
+
+    /// Ends all inspection: what was still undecided is decided with what there is.
+    pub fn finish(&mut self, tools: &Tools) {
+        for number in self.table.numbers() {
+            let flow = self.table.flow(number);
+            let ports = ports_of(&flow.key);
+            let Some(place) = self.inspected.get_mut(flow.slot as usize) else { continue };
+            let facts = match std::mem::replace(place, Inspected::Free) {
+                Inspected::Connection(connection) => connection.finish(ports, tools),
+                Inspected::Datagrams(datagrams) => datagrams.finish(),
+                decided => {
+                    *place = decided;
+                    continue;
+                }
+            };
+            *place = Inspected::Facts(Box::new(facts));
+        }
+    }
+
+    /// Returns the flows with what was found in them; complete after [`Shard::finish`].
+    pub fn flows(&self) -> impl Iterator<Item = (FlowNumber, &Flow)> {
+        self.table.numbers().map(|number| (number, self.table.flow(number)))
+    }
+
+    /// Returns a flow.
+    pub fn flow(&self, number: FlowNumber) -> &Flow {
+        self.table.flow(number)
+    }
+
+    /// Returns what was found in a flow, if it was looked into and something was.
+    pub fn facts(&self, number: FlowNumber) -> Option<&Facts> {
+        match self.inspected.get(self.table.flow(number).slot as usize)? {
+            Inspected::Facts(facts) => Some(facts),
+            Inspected::Connection(connection) => Some(connection.facts()),
+            Inspected::Datagrams(datagrams) => Some(datagrams.facts()),
+            Inspected::Free => None,
+        }
+    }
+
+    /// Returns the frames of flows that were seen at another point than the flow's first one.
+    pub fn elsewhere(&self) -> &HashMap<(FlowNumber, PointId), u64> {
+        &self.elsewhere
+    }
+
+    fn segment(
+        &mut self,
+        number: FlowNumber,
+        packet: &Packet,
+        bytes: &[u8],
+        tools: &Tools,
+    ) -> Option<Verdict> {
+        let flow = self.table.flow_mut(number);
+        if flow.slot == NO_SLOT {
+            flow.slot =
+                place(
+                    &mut self.inspected,
+                    &mut self.free,
+                    || Inspected::Connection(Box::default()),
+                );
+        }
+        let slot = flow.slot;
+        let place = &mut self.inspected[slot as usize];
+        let Inspected::Connection(connection) = place else { return None };
+        let start = flow.tcp.stream_start(packet.side);
+        let payload = packet.payload.of(bytes);
+        if connection.packet(packet, payload, start, tools) == Progress::More {
+            return None;
+        }
+        let Inspected::Connection(connection) = std::mem::replace(place, Inspected::Free) else {
+            return None;
+        };
+        let facts = connection.finish(ports_of(&packet.key), tools);
+        self.decide(number, slot, facts);
+        Some(Verdict::Enough)
+    }
+
+    fn datagram(
+        &mut self,
+        number: FlowNumber,
+        packet: &Packet,
+        bytes: &[u8],
+        tools: &Tools,
+    ) -> Option<Verdict> {
+        let flow = self.table.flow_mut(number);
+        if flow.slot == NO_SLOT {
+            flow.slot =
+                place(&mut self.inspected, &mut self.free, || Inspected::Datagrams(Box::default()));
+        }
+        let slot = flow.slot;
+        let place = &mut self.inspected[slot as usize];
+        let Inspected::Datagrams(datagrams) = place else { return None };
+        if datagrams.packet(packet, packet.payload.of(bytes), tools) == Progress::More {
+            return None;
+        }
+        let Inspected::Datagrams(datagrams) = std::mem::replace(place, Inspected::Free) else {
+            return None;
+        };
+        let facts = datagrams.finish();
+        self.decide(number, slot, facts);
+        Some(Verdict::Enough)
+    }
+
+    /// Keeps what was found, or frees the place when that is nothing.
+    fn decide(&mut self, number: FlowNumber, slot: Slot, facts: Facts) {
+        if facts == Facts::default() {
+            self.free.push(slot);
+            self.table.flow_mut(number).slot = NOTHING_TO_SAY;
+        } else {
+            self.inspected[slot as usize] = Inspected::Facts(Box::new(facts));
+        }
+    }
+
+    #[cold]
+    fn note_elsewhere(&mut self, number: FlowNumber, packet: &Packet) {
+        *self.elsewhere.entry((number, packet.point)).or_default() += u64::from(packet.frames);
+    }
+}
+
+/// Takes a free place, or makes one.
+fn place(
+    inspected: &mut Vec<Inspected>,
+    free: &mut Vec<Slot>,
+    make: impl FnOnce() -> Inspected,
+) -> Slot {
+    if let Some(slot) = free.pop() {
+        inspected[slot as usize] = make();
+        return slot;
+    }
+    inspected.push(make());
+    Slot::try_from(inspected.len() - 1).expect("fewer places than flows")
+}
+
+fn ports_of(key: &FlowKey) -> [u16; 2] {
+    [key.port(Side::Low), key.port(Side::High)]
+}
