@@ -135,7 +135,9 @@ pub struct Dropped {
 
 /// A place that frames come from.
 pub trait Source: Send {
-    /// Fills `block`, which comes in empty, or says what else happened.
+    /// Fills `block`, or says what else happened. What the block held before is forgotten: it may come
+    /// in as it was last left, and a source that reads into it in place is faster when its bytes were
+    /// not cleared.
     ///
     /// Returns `Err` only for what ends the whole run.
     fn next(&mut self, block: &mut Block) -> Result<Event>;
