@@ -5,10 +5,14 @@
 //! it prints of the wire is escaped in every format.
 
 pub mod community_id;
+pub mod ndjson;
 pub mod record;
 pub mod summary;
 pub mod time;
 pub mod timeline;
+
+#[cfg(test)]
+mod fixtures;
 
 use std::io;
 
@@ -22,6 +26,11 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub trait Sink {
     /// Takes the next record.
     fn record(&mut self, record: Record<'_>) -> io::Result<()>;
+
+    /// Hands on what is still buffered: a live reader waits for it.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Takes what is known at the end, writes what is left, and flushes.
     fn finish(&mut self, summary: &Summary) -> io::Result<()>;

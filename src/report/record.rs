@@ -51,18 +51,20 @@ pub struct Envelope<'a> {
     pub tunnel: &'a [TunnelRecord<'a>],
 }
 
-/// One tunnel that a flow travels in.
+/// One layer that a flow is wrapped in.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct TunnelRecord<'a> {
-    /// `gre`, `vxlan`, `geneve`, `ipip`, …
+    /// `gre`, `vxlan`, `mpls`, …
     pub kind: &'a str,
-    /// Its key, VNI or TEID, where the kind has one.
+    /// Its key, VNI, session or label, where the kind has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<u64>,
-    /// Outer source, of the first packet.
-    pub src_ip: IpAddr,
-    /// Outer destination, of the first packet.
-    pub dest_ip: IpAddr,
+    pub id: Option<u32>,
+    /// One outer address, where the kind has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub src_ip: Option<IpAddr>,
+    /// The other outer address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dest_ip: Option<IpAddr>,
 }
 
 /// What the catalogue, the site and the content make of a flow. Everything is left out where unknown.
