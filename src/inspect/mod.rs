@@ -3,8 +3,18 @@
 //! Takes each side's bytes in order, with the holes; gives [`Facts`]. One file a protocol. Never keeps a
 //! secret: what a parser saw leaves it as a keyed [`Fingerprint`](secret::Fingerprint) or not at all.
 
+#[expect(dead_code, reason = "the readers of clear protocols build on it")]
+mod bytes;
 pub mod facts;
+#[expect(dead_code, reason = "the readers of clear protocols build on it")]
+mod frames;
+#[expect(dead_code, reason = "the readers of clear protocols build on it")]
+mod login;
+pub mod probe;
 pub mod secret;
+#[cfg(test)]
+mod testing;
+pub mod tls;
 
 use crate::packet::{At, Side};
 pub use facts::{Evidence, EvidenceKind, Facts, Protocol, Uninspected};
@@ -78,4 +88,6 @@ pub enum Sender {
     Initiator,
     /// The server: a response, a ServerHello.
     Responder,
+    /// Either: both ends of this protocol send such bytes.
+    Either,
 }
