@@ -4,14 +4,10 @@
 //! are kept (bounded) and offered to the prober; then they are replayed, piece by piece, so that
 //! evidence points to the packet that brought it.
 
-use super::probe::{Outcome, Prober};
+use super::probe::{Outcome, Prober, START_LEN_MAX, Start};
 use super::{Context, Facts, Inspection, Inspector, Progress, Uninspected};
 use crate::flow::stream::{Stream, StreamSink};
 use crate::packet::{At, Packet, Side};
-
-/// Bytes of one side that are kept while the protocol is not known: more than any probe asks for, and
-/// enough for a request line that fills several segments.
-pub const PROBE_BYTES_MAX: usize = 8 << 10;
 
 /// A connection whose bytes are looked into.
 pub struct Connection {
@@ -60,10 +56,11 @@ struct Reading<'a, 'c> {
     reader: &'a mut Reader,
     context: &'a mut Context<'c>,
     ports: [u16; 2],
+    opener: Option<Side>,
 }
 
 impl Connection {
-    /// Begins with nothing known; `ports` are those of the two sides.
+    /// Begins with nothing known.
     pub fn new() -> Self {
         let probing = Probing { prober: Prober::default(), sides: Default::default() };
         Self {
@@ -73,12 +70,14 @@ impl Connection {
         }
     }
 
-    /// Takes one packet; `start` is the number of its side's first byte where the handshake told it.
+    /// Takes one packet; `start` is the number of its side's first byte where the handshake told it, and
+    /// `opener` the side that opened the connection where that was seen.
     pub fn packet(
         &mut self,
         packet: &Packet,
         payload: &[u8],
         start: Option<u32>,
+        opener: Option<Side>,
         tools: &super::Tools,
     ) -> Progress {
         let Self { stream, reader, facts } = self;
@@ -89,7 +88,7 @@ impl Connection {
         {
             probing.sides[packet.side.index()].midway = true;
         }
-        let mut sink = Reading { reader, context: &mut context, ports };
+        let mut sink = Reading { reader, context: &mut context, ports, opener };
         stream.segment(packet, payload, start, &mut sink);
         if stream.is_closed() {
             sink.end();
@@ -116,7 +115,7 @@ impl Connection {
     pub fn finish(mut self, ports: [u16; 2], tools: &super::Tools) -> Facts {
         let Self { stream, reader, facts } = &mut self;
         let mut context = tools.context(facts);
-        let mut sink = Reading { reader, context: &mut context, ports };
+        let mut sink = Reading { reader, context: &mut context, ports, opener: None };
         stream.finish(&mut sink);
         sink.end();
         self.facts
@@ -132,29 +131,19 @@ impl Default for Connection {
 impl Reading<'_, '_> {
     /// Both sides have ended.
     fn end(&mut self) {
-        if let Reader::Probing(probing) = self.reader
-            && probing.sides.iter().any(|side| !side.bytes.is_empty())
-        {
-            self.conclude();
-        }
         *self.reader = Reader::Done;
     }
 
-    /// The stream ended while its first bytes were still undecided: the probes say what they would
-    /// make of them if nothing followed.
-    fn conclude(&mut self) {
-        let Reader::Probing(probing) = self.reader else { return };
-        for side in Side::BOTH {
-            let opening = &probing.sides[side.index()];
-            let outcome = probing.prober.conclude(self.ports, side, &opening.bytes);
-            if let Outcome::Confirmed { protocol, initiator } = outcome {
-                self.confirm(protocol, initiator);
-                for side in Side::BOTH {
-                    self.close(side);
-                }
-                return;
-            }
-        }
+    /// Asks the probes about the bytes that one side began with.
+    fn ask(&mut self, side: Side) -> Outcome {
+        let Reader::Probing(probing) = self.reader else { return Outcome::Excluded };
+        let Probing { prober, sides } = &mut **probing;
+        let (this, that) = (&sides[side.index()], &sides[side.other().index()]);
+        let [low, high] = self.ports;
+        let ports = if side == Side::Low { [low, high] } else { [high, low] };
+        let start =
+            Start { bytes: &this.bytes, from_first: !this.midway, other: &that.bytes, ports };
+        prober.probe(side, &start)
     }
 
     fn probe(&mut self, side: Side, at: At, bytes: &[u8]) {
@@ -165,40 +154,49 @@ impl Reading<'_, '_> {
         }
         opening.bytes.extend_from_slice(bytes);
         opening.pieces.push((opening.bytes.len(), at));
-        let outcome = probing.prober.probe(self.ports, side, &opening.bytes, !opening.midway);
-        match outcome {
-            Outcome::Confirmed { protocol, initiator } => self.confirm(protocol, initiator),
-            Outcome::Undecided if opening.bytes.len() <= PROBE_BYTES_MAX => {}
-            Outcome::Undecided | Outcome::Excluded => {
-                let is_one_piece = opening.pieces.len() == 1;
-                opening.bytes.clear();
-                opening.pieces.clear();
-                if !opening.midway {
-                    opening.state = OpeningState::Excluded;
-                    opening.bytes = Vec::new();
-                    if probing.sides.iter().all(|side| side.state != OpeningState::Open) {
-                        *self.reader = Reader::Done;
-                    }
-                } else if !is_one_piece {
-                    // What did not go on as it began may be followed by a beginning.
-                    self.probe(side, at, bytes);
-                }
+        let held = opening.bytes.len();
+        let outcome = self.ask(side);
+        if let Outcome::Confirmed { protocol, initiator } = outcome {
+            self.confirm(protocol, initiator);
+            return;
+        }
+        let Reader::Probing(probing) = self.reader else { return };
+        let Probing { prober, sides } = &mut **probing;
+        let out_of_probes = outcome == Outcome::Excluded || prober.is_excluded(side);
+        if !out_of_probes && held <= START_LEN_MAX {
+            return;
+        }
+        let opening = &mut sides[side.index()];
+        let is_one_piece = opening.pieces.len() == 1;
+        opening.bytes.clear();
+        opening.pieces.clear();
+        if opening.midway {
+            // What did not go on as it began may be followed by a beginning.
+            prober.restart(side);
+            if !is_one_piece {
+                self.probe(side, at, bytes);
             }
+            return;
+        }
+        opening.state = OpeningState::Excluded;
+        opening.bytes = Vec::new();
+        if sides.iter().all(|side| side.state != OpeningState::Open) {
+            *self.reader = Reader::Done;
         }
     }
 
     /// The protocol is known: its reader takes what was kept, in the order of capture.
-    fn confirm(&mut self, protocol: super::Protocol, initiator: Side) {
+    fn confirm(&mut self, protocol: super::Protocol, initiator: Option<Side>) {
         let done = std::mem::replace(self.reader, Reader::Done);
         let Reader::Probing(probing) = done else { return };
         let [low, high] = probing.sides;
         let recognised = low.pieces.last().into_iter().chain(high.pieces.last()).map(|p| p.1).max();
-        let facts = &mut self.context.facts;
-        facts.protocol = Some(protocol);
-        facts.initiator = Some(initiator);
-        facts.recognised = recognised;
+        self.context.facts.protocol = Some(protocol);
+        self.context.facts.initiator = initiator;
+        self.context.facts.recognised = recognised;
+        let client = initiator.or(self.opener).unwrap_or(self.likely_client());
         let midway = [low.midway, high.midway];
-        *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, initiator, midway)));
+        *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, client, midway)));
         let mut pieces: Vec<(At, Side, usize, usize)> = Vec::new();
         for (side, opening) in [(Side::Low, &low), (Side::High, &high)] {
             let mut from = 0;
@@ -217,6 +215,11 @@ impl Reading<'_, '_> {
                 self.close(side);
             }
         }
+    }
+
+    /// Returns the side with the higher port, where nothing else tells the client.
+    fn likely_client(&self) -> Side {
+        if self.ports[0] >= self.ports[1] { Side::Low } else { Side::High }
     }
 
     fn follow(&mut self, progress: Progress) {
@@ -302,9 +305,13 @@ impl StreamSink for Reading<'_, '_> {
     fn begins(&mut self, side: Side, bytes: &[u8]) -> bool {
         match self.reader {
             Reader::Reading(_) => true,
-            Reader::Probing(probing) => {
-                let outcome = probing.prober.probe(self.ports, side, bytes, false);
-                outcome != Outcome::Excluded
+            Reader::Probing(_) => {
+                let [low, high] = self.ports;
+                let ports = if side == Side::Low { [low, high] } else { [high, low] };
+                // A prober of its own: what this segment is not, another one may be.
+                let mut prober = Prober::default();
+                prober.probe(side, &Start { bytes, from_first: false, other: &[], ports });
+                !prober.is_excluded(side)
             }
             Reader::Done => false,
         }

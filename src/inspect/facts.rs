@@ -155,11 +155,29 @@ pub enum EvidenceKind {
     JwtUnsigned,
     /// A JWT past its `exp`, by the packet's time.
     TokenExpired,
+    /// An LDAP bind with a password in clear: simple, or SASL PLAIN (RFC 4511 §4.2, RFC 4616).
+    LdapSimpleBind,
+    /// A JRMP session in clear, once a flow.
+    JmxClear,
+    /// A JMX client logs in.
+    JmxLogin,
+    /// A JMX server lets a client in without a login.
+    JmxNoAuth,
+    /// An AMQP client logs in by PLAIN or AMQPLAIN.
+    AmqpLogin,
+    /// An MQTT CONNECT carries a password.
+    MqttLogin,
+    /// A Thrift call carries a user's password: `connect`, Cassandra's `login`.
+    ThriftLogin,
+    /// A login frame of WSO2's binary databridge.
+    DatabridgeLogin,
+    /// An SNMPv1 or v2c request carries its community (RFC 3416 §3).
+    SnmpCommunity,
 }
 
 impl EvidenceKind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 26] = [
         Self::BearerToken,
         Self::BasicCredentials,
         Self::DigestCredentials,
@@ -177,6 +195,15 @@ impl EvidenceKind {
         Self::DefaultCredentials,
         Self::JwtUnsigned,
         Self::TokenExpired,
+        Self::LdapSimpleBind,
+        Self::JmxClear,
+        Self::JmxLogin,
+        Self::JmxNoAuth,
+        Self::AmqpLogin,
+        Self::MqttLogin,
+        Self::ThriftLogin,
+        Self::DatabridgeLogin,
+        Self::SnmpCommunity,
     ];
 
     /// Returns the name as rules and reports write it.
@@ -199,6 +226,15 @@ impl EvidenceKind {
             Self::DefaultCredentials => "default-credentials",
             Self::JwtUnsigned => "jwt-unsigned",
             Self::TokenExpired => "token-expired",
+            Self::LdapSimpleBind => "ldap-simple-bind",
+            Self::JmxClear => "jmx-clear",
+            Self::JmxLogin => "jmx-login",
+            Self::JmxNoAuth => "jmx-no-auth",
+            Self::AmqpLogin => "amqp-login",
+            Self::MqttLogin => "mqtt-login",
+            Self::ThriftLogin => "thrift-login",
+            Self::DatabridgeLogin => "databridge-login",
+            Self::SnmpCommunity => "snmp-community",
         }
     }
 
@@ -223,6 +259,8 @@ pub struct Evidence {
     pub secrets: Vec<(Fingerprint, u64)>,
     /// How often secrets were seen that did not fit into `secrets`.
     pub secrets_beyond: u64,
+    /// Who logged in, of the first one that names somebody: shown, or the name's fingerprint.
+    pub user: Option<String>,
     /// Where the first one was: method, host, path.
     pub http: Option<Box<HttpContext>>,
     /// What its JWT said, of the first one that is a JWT.
@@ -272,6 +310,42 @@ pub struct TlsFacts {
     pub cipher: Option<u16>,
     /// The version is the server's choice, not the client's offer.
     pub negotiated: bool,
+    /// The server's own certificate, where it travels in clear (TLS 1.2 and older).
+    pub certificate: Option<Box<CertificateFacts>>,
+    /// Whether the server asked for a client certificate; `None` where that is encrypted or was not seen.
+    pub client_certificate: Option<bool>,
+}
+
+/// What a server's certificate says (RFC 5280 §4.1). Names as on the wire, cut, not escaped.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CertificateFacts {
+    /// Whom it names.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// First second of its validity, counted from 1970.
+    pub not_before: i64,
+    /// Last second of its validity, counted from 1970.
+    pub not_after: i64,
+    /// Its validity had ended at the packet's time.
+    pub expired: bool,
+    /// Subject and issuer are the same.
+    pub self_signed: bool,
+    /// The one that WSO2's products ship with: its private key is in every download.
+    pub product_default: bool,
+}
+
+/// An endpoint that a server named to its client: a later flow to it speaks what the entry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LearnedEndpoint {
+    /// Name or address, as advertised: may be a loopback address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The endpoint is behind TLS.
+    pub tls: bool,
+    /// The packet that named it.
+    pub at: At,
 }
 
 /// Why bytes of a flow were not looked into.
@@ -338,6 +412,10 @@ pub struct Facts {
     pub evidence: Vec<Evidence>,
     /// TLS's opening.
     pub tls: Option<Box<TlsFacts>>,
+    /// The clear protocol handed over to TLS: StartTLS, AMQP's TLS header.
+    pub upgraded: bool,
+    /// RMI endpoints that the server named, at most [`LEARNED_MAX`].
+    pub learned: Vec<LearnedEndpoint>,
     /// The server calls itself a WSO2 product (`Server: WSO2 Carbon Server`).
     pub wso2_server: bool,
     /// Requests seen in clear, of protocols that have such.
@@ -349,7 +427,21 @@ pub struct Facts {
 /// Different secrets that one kind of evidence keeps apart in one flow: enough to show reuse.
 pub const SECRETS_MAX: usize = 16;
 
+/// Endpoints that one flow may teach: a registry has a handful of names, and a hostile one no more.
+pub const LEARNED_MAX: usize = 16;
+
 impl Facts {
+    /// Notes an endpoint that the server named; the first mention of each counts.
+    pub fn learn(&mut self, endpoint: LearnedEndpoint) {
+        let known = self
+            .learned
+            .iter()
+            .any(|e| (e.port, &e.host, e.tls) == (endpoint.port, &endpoint.host, endpoint.tls));
+        if !known && self.learned.len() < LEARNED_MAX {
+            self.learned.push(endpoint);
+        }
+    }
+
     /// Counts one observation; returns its evidence for what else is known of it.
     pub fn observe(
         &mut self,
@@ -367,6 +459,7 @@ impl Facts {
                 last: at,
                 secrets: Vec::new(),
                 secrets_beyond: 0,
+                user: None,
                 http: None,
                 jwt: None,
             });

@@ -145,8 +145,8 @@ impl Shard {
         let place = &mut self.inspected[slot as usize];
         let Inspected::Connection(connection) = place else { return None };
         let start = flow.tcp.stream_start(packet.side);
-        let payload = packet.payload.of(bytes);
-        if connection.packet(packet, payload, start, tools) == Progress::More {
+        let (opener, payload) = (flow.tcp.initiator(), packet.payload.of(bytes));
+        if connection.packet(packet, payload, start, opener, tools) == Progress::More {
             return None;
         }
         let Inspected::Connection(connection) = std::mem::replace(place, Inspected::Free) else {

@@ -1,0 +1,54 @@
+//! The reader of a recognised protocol.
+
+use super::tls::Tls;
+use super::{Context, Inspector, Progress, Protocol};
+use crate::packet::{At, Side};
+
+/// One protocol's reader. An enum and not a trait object: it lives in place, and `match` says what there is.
+pub enum Inspection {
+    /// TLS, until it encrypts.
+    Tls(Tls),
+    /// Recognised, and nothing of it is read.
+    Named,
+}
+
+impl Inspection {
+    /// Begins to read a protocol whose client is on the given side; `midway` tells for each side whether
+    /// its stream was joined after its beginning.
+    pub fn begin(protocol: Protocol, client: Side, _midway: [bool; 2]) -> Self {
+        match protocol {
+            Protocol::Tls => Self::Tls(Tls::new(client)),
+            _ => Self::Named,
+        }
+    }
+}
+
+impl Inspector for Inspection {
+    fn data(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> Progress {
+        match self {
+            Self::Tls(tls) => tls.data(side, at, bytes, context),
+            Self::Named => Progress::Enough,
+        }
+    }
+
+    fn gap(&mut self, side: Side, len: u64, context: &mut Context<'_>) -> Progress {
+        match self {
+            Self::Tls(tls) => tls.gap(side, len, context),
+            Self::Named => Progress::Enough,
+        }
+    }
+
+    fn close(&mut self, side: Side, context: &mut Context<'_>) -> Progress {
+        match self {
+            Self::Tls(tls) => tls.close(side, context),
+            Self::Named => Progress::Enough,
+        }
+    }
+
+    fn skippable(&self, side: Side) -> u64 {
+        match self {
+            Self::Tls(tls) => tls.skippable(side),
+            Self::Named => u64::MAX,
+        }
+    }
+}
