@@ -1,0 +1,60 @@
+//! TOML text → values, with errors that name file, line, what was expected and the nearest known name.
+
+use std::ops::Range;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result, nearest};
+
+/// Reads one TOML text; `path` is where it came from.
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let line = line_of(text, error.span());
+        let message = one_line(error.message());
+        let hint = hint_for(&message);
+        let error = Error::at_line(path, line, message);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    })
+}
+
+/// Returns the line, counted from 1, on which a span begins; 1 without a span.
+pub fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
+    let start = span.map_or(0, |span| span.start).min(text.len());
+    1 + memchr::memchr_iter(b'\n', &text.as_bytes()[..start]).count()
+}
+
+/// Joins the parser's lines, since an error is one line.
+fn one_line(message: &str) -> String {
+    message.split('\n').map(str::trim).collect::<Vec<_>>().join(", ")
+}
+
+/// Finds the known name that was meant in serde's "unknown … `x`, expected one of `a`, `b`".
+fn hint_for(message: &str) -> Option<String> {
+    if !message.starts_with("unknown ") {
+        return None;
+    }
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    did_you_mean(unknown, quoted)
+}
+
+/// Returns a hint at the known name nearest to one that is not known.
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// Adds the hint of [`did_you_mean`] to an error, where there is one.
+pub(crate) fn with_hint<'a>(
+    error: Error,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Error {
+    match did_you_mean(name, known) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
