@@ -402,3 +402,6 @@ fn count_only(packet: Packet) -> Packet {
         ..packet
     }
 }
+
+#[cfg(test)]
+mod tests;
