@@ -33,6 +33,7 @@ const ACCEPTED: &[(&str, &str)] = &[
 type Flows = BTreeMap<(Transport, [SocketAddr; 2]), u64>;
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn public_captures_have_the_packets_and_flows_that_tshark_sees() {
     let Some(folder) = folder() else {
         eprintln!("skipped: no public captures (set PORTREEVE_CAPTURES)");

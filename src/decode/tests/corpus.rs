@@ -43,7 +43,7 @@ pub(super) fn ipv4() -> Vec<u8> {
     bytes
 }
 
-/// The segment between the addresses of the same last byte in fd00::/64, as IPv6.
+/// The segment between the addresses of the same last byte in `fd00::/64`, as IPv6.
 pub(super) fn ipv6() -> Vec<u8> {
     let mut bytes = Vec::new();
     let builder = PacketBuilder::ipv6(end6(1), end6(2), 64);

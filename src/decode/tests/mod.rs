@@ -2,8 +2,11 @@
 
 mod captures;
 mod corpus;
+mod fragments;
 mod frames;
 mod pcap;
+mod properties;
+mod speed;
 
 use crate::capture::Block;
 use crate::packet::{LinkType, PointId, Timestamp};
