@@ -460,7 +460,7 @@ impl Datagram {
     }
 
     fn cost(&self) -> usize {
-        DATAGRAM_COST + self.bytes.len() + PIECE_COST * (self.pieces.len() + self.tallies.len())
+        DATAGRAM_COST + self.bytes.len() + PIECE_COST * self.pieces.len()
     }
 
     fn give_up(&mut self) {

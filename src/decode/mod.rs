@@ -34,13 +34,13 @@ pub enum Stop {
     Arp,
     /// A fragment whose datagram was never completed, or could not be held.
     Fragment,
-    /// ICMP or ICMPv6.
+    /// ICMP or `ICMPv6`.
     Icmp,
     /// A length or a header that cannot be.
     Malformed,
     /// An Ethernet frame of another network protocol.
     NotIp,
-    /// Encrypted below the transport: ESP, MACsec.
+    /// Encrypted below the transport: ESP, `MACsec`.
     Opaque,
     /// IP with a transport that makes no flow here: SCTP, GRE with nothing known inside, OSPF.
     OtherTransport,
@@ -369,9 +369,9 @@ impl Decoder {
         self.elsewhere.clear();
         for &Tally { point, frames, wire_len } in &self.tallies {
             if point == own.point {
-                packet = Packet { frames, wire_len, ..packet };
+                packet = Packet { wire_len, frames, ..packet };
             } else {
-                let counted = Packet { point, frames, wire_len, ..whole };
+                let counted = Packet { wire_len, frames, point, ..whole };
                 self.elsewhere.push(count_only(counted));
             }
         }
@@ -413,3 +413,6 @@ fn count_only(packet: Packet) -> Packet {
         ..packet
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ impl Walk<'_> {
         }
     }
 
-    /// An ICMP or ICMPv6 message (RFC 792, RFC 4443). It joins no flow; an error that says that a packet
+    /// An ICMP or `ICMPv6` message (RFC 792, RFC 4443). It joins no flow; an error that says that a packet
     /// was refused quotes its beginning.
     pub(super) fn icmp(&mut self, number: u8) -> Result<Step, Stop> {
         if self.is_quote {

@@ -40,26 +40,30 @@ pub(super) enum UdpTunnel {
     Gtp,
     Teredo,
     Vxlan,
+    /// VXLAN that names what is inside (draft-ietf-nvo3-vxlan-gpe).
+    VxlanGpe,
 }
 
 impl Rules<'_> {
     /// Returns the tunnel that a UDP packet with these ports may be.
     ///
-    /// VXLAN and Geneve have the port in the destination only (RFC 7348 §5, RFC 8926 §3.3), with any
-    /// other in the source; Teredo and GTP-U answer from theirs.
+    /// VXLAN and Geneve have the port in the destination (RFC 7348 §5, RFC 8926 §3.3), but translated
+    /// replies come from it.
     #[inline]
     pub(super) fn tunnel(&self, [src, dst]: [u16; 2]) -> Option<UdpTunnel> {
-        match dst {
-            port::VXLAN | port::VXLAN_LINUX | port::VXLAN_GPE => Some(UdpTunnel::Vxlan),
+        self.tunnel_of(dst).or_else(|| self.tunnel_of(src))
+    }
+
+    #[inline]
+    fn tunnel_of(&self, number: u16) -> Option<UdpTunnel> {
+        match number {
+            port::VXLAN | port::VXLAN_LINUX => Some(UdpTunnel::Vxlan),
+            port::VXLAN_GPE => Some(UdpTunnel::VxlanGpe),
             port::GENEVE => Some(UdpTunnel::Geneve),
             port::GTP_U => Some(UdpTunnel::Gtp),
             port::TEREDO => Some(UdpTunnel::Teredo),
-            _ if self.vxlan_ports.contains(&dst) => Some(UdpTunnel::Vxlan),
-            _ => match src {
-                port::GTP_U => Some(UdpTunnel::Gtp),
-                port::TEREDO => Some(UdpTunnel::Teredo),
-                _ => None,
-            },
+            _ if self.vxlan_ports.contains(&number) => Some(UdpTunnel::Vxlan),
+            _ => None,
         }
     }
 }
@@ -70,13 +74,14 @@ impl Walk<'_> {
             UdpTunnel::Geneve => self.geneve(),
             UdpTunnel::Gtp => self.gtp(),
             UdpTunnel::Teredo => self.teredo(),
-            UdpTunnel::Vxlan => self.vxlan(),
+            UdpTunnel::Vxlan => self.vxlan(false),
+            UdpTunnel::VxlanGpe => self.vxlan(true),
         }
     }
 
     /// VXLAN (RFC 7348 §5), its group policy (which uses bytes that are reserved there) and its generic
-    /// protocol extension, which names what is inside.
-    fn vxlan(&mut self) -> Result<Step, Stop> {
+    /// protocol extension, which names what is inside; on that one's own port even without the flag.
+    fn vxlan(&mut self, names_protocol: bool) -> Result<Step, Stop> {
         const HAS_VNI: u8 = 0x08;
         const HAS_PROTOCOL: u8 = 0x04;
         let &[flags, _, _, protocol, a, b, c, _] = self.take::<8>()?;
@@ -85,7 +90,7 @@ impl Walk<'_> {
         }
         let vni = u32::from_be_bytes([0, a, b, c]);
         self.enter(TunnelKind::Vxlan, (flags & HAS_VNI != 0).then_some(vni))?;
-        if flags & HAS_PROTOCOL != 0 {
+        if flags & HAS_PROTOCOL != 0 || (names_protocol && protocol != 0) {
             return self.next_protocol(protocol);
         }
         if self.is_ethernet(0) { Ok(Step::Ethernet) } else { Err(Stop::Malformed) }
@@ -234,7 +239,7 @@ impl Walk<'_> {
         }
         self.enter(TunnelKind::Pptp, Some(u32::from(be16([a, b]))))?;
         // An acknowledgement alone carries nothing.
-        if self.rest().is_empty() {
+        if self.at == self.wire_end {
             return Err(Stop::OtherTransport);
         }
         self.hdlc()

@@ -52,7 +52,7 @@ pub(super) struct Segment {
 }
 
 /// A TCP or UDP header, and where its payload lies.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Body {
     /// Source, destination.
     pub(super) ports: [u16; 2],
