@@ -96,6 +96,10 @@ impl Pcapng {
             at += TRAILER_LEN;
         }
         loop {
+            at = match self.order {
+                Order::Little => self.plain_packets(u32::from_le_bytes, bytes, at, sink),
+                Order::Big => self.plain_packets(u32::from_be_bytes, bytes, at, sink),
+            };
             let (kind, len) = match self.block_header(bytes, at) {
                 Ok(header) => header,
                 Err(rest) => return Walk { used: at, rest },
@@ -122,6 +126,43 @@ impl Pcapng {
     /// Tells whether a file may end here.
     pub(super) fn may_end(&self) -> bool {
         self.trailer.is_none()
+    }
+
+    /// Takes Enhanced Packet Blocks as long as they are whole, sound and without options, which nearly
+    /// all are; returns where something else begins.
+    ///
+    /// Halves the cost of a packet against [`Pcapng::block`], which could take them all.
+    #[inline]
+    fn plain_packets(
+        &mut self,
+        number: impl Fn([u8; 4]) -> u32,
+        bytes: &[u8],
+        mut at: usize,
+        sink: &mut Sink<'_>,
+    ) -> usize {
+        while let Some(header) = bytes.get(at..).and_then(|b| b.first_chunk::<PACKET_DATA_AT>()) {
+            let word = |i: usize| number([header[i], header[i + 1], header[i + 2], header[i + 3]]);
+            let (len, captured_len) = (word(4), word(20));
+            let trailer_at = PACKET_DATA_AT + padded(captured_len as usize);
+            if word(0) != ENHANCED_PACKET || len as usize != trailer_at + TRAILER_LEN {
+                break;
+            }
+            let trailer = bytes.get(at + trailer_at..).and_then(|b| b.first_chunk::<TRAILER_LEN>());
+            if trailer.is_none_or(|trailer| number(*trailer) != len) {
+                break;
+            }
+            let Some(interface) = self.interfaces.get(word(8) as usize) else { break };
+            self.last_time = interface.clock.time(u64::from(word(12)) << 32 | u64::from(word(16)));
+            sink.frames.push(FrameRecord {
+                time: self.last_time,
+                span: span(at + PACKET_DATA_AT, captured_len),
+                wire_len: word(24),
+                link: interface.link,
+                point: interface.point,
+            });
+            at += len as usize;
+        }
+        at
     }
 
     /// Reads type and length of a block. A section header turns the byte order.

@@ -119,8 +119,10 @@ impl Reader {
                 bytes.clear();
                 return outcome;
             }
-            bytes.copy_within(walk.used..filled, 0);
-            filled -= walk.used;
+            if walk.used > 0 {
+                bytes.copy_within(walk.used..filled, 0);
+                filled -= walk.used;
+            }
         }
     }
 

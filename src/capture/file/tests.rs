@@ -205,6 +205,45 @@ fn every_container_gives_the_packets_that_were_written() {
     }
 }
 
+/// Reads a file of some bytes; unlike a pipe, it can be looked at before it is read.
+fn read_file(bytes: &[u8]) -> Run {
+    let directory = temporary(&[("file", bytes)]);
+    let path = directory.path().join("file");
+    run(Files::open(vec![Input::from(path)], &options(700)).unwrap())
+}
+
+#[test]
+fn record_headers_without_a_magic_of_their_own_are_recognised_in_files() {
+    for record_extra in [
+        &[1, 0, 0, 0, 0, 8, 0, 0][..], // ss990417
+        &[0x01, 0xb6, 0xbf, 0x9f],     // Nokia
+    ] {
+        let kind = PcapKind { record_extra, ..PcapKind::usual(Order::Little) };
+        let run = read_file(&kind.write(&packets(40)));
+        assert_eq!(run.errors, [""; 0]);
+        assert!(run.frames == expected(&packets(40), LinkType::ETHERNET), "{record_extra:?}");
+    }
+}
+
+#[test]
+fn odd_packets_are_no_reason_to_doubt_the_record_headers() {
+    let mut packets = packets(5);
+    for packet in &mut packets {
+        packet.wire_len = 0;
+    }
+    let run = read_file(&PcapKind::usual(Order::Big).write(&packets));
+    assert!(run.frames == expected(&packets, LinkType::ETHERNET), "{:?}", run.errors);
+}
+
+#[test]
+fn aix_has_its_own_numbers_and_nanoseconds() {
+    let kind = PcapKind { version: (2, 2), network: 6, ..PcapKind::usual(Order::Big) };
+    let run = read(&kind.write(&[Packet { time_us: 5_000_123, ..Packet::new(1, 60) }]));
+    assert_eq!(run.frames[0].time, Timestamp(5_000_000_123));
+    assert_eq!(run.frames[0].link, LinkType::ETHERNET);
+    assert_eq!(run.frames[0].bytes.len(), 60);
+}
+
 #[test]
 fn any_block_length_gives_the_same_run() {
     for (name, bytes) in every_container() {
@@ -455,6 +494,35 @@ fn lost_frames_are_those_that_the_file_tells() {
     assert_eq!(run.errors, [""; 0]);
     assert_eq!(run.dropped, [13, 3]);
     assert_eq!(read(&snoop(&packets(3), 8)).dropped, [8]);
+}
+
+#[test]
+fn absurd_options_end_the_options_only() {
+    let mut writer = PcapngWriter::new(Order::Little);
+    writer.block(1, |out| {
+        out.u16(1);
+        out.u16(0);
+        out.u32(0);
+        for (code, len) in [(9, 0), (14, 2), (2, u16::MAX)] {
+            out.u16(code);
+            out.u16(len);
+            out.u32(0);
+        }
+    });
+    writer.packet(&Packet::new(0, 5), &[]);
+    let run = read(&writer.bytes());
+    assert_eq!(run.errors, [""; 0]);
+    assert_eq!(run.frames.len(), 1);
+}
+
+#[test]
+fn a_snoop_record_must_hold_its_frame() {
+    let mut bytes = snoop(&packets(2), 0);
+    let at = bytes.len() - 40 - 24;
+    bytes[at + 8..at + 12].copy_from_slice(&30u32.to_be_bytes());
+    let run = read(&bytes);
+    assert_eq!(run.frames.len(), 1);
+    assert!(run.errors[0].contains("a record of 30 bytes with a frame of 37"), "{:?}", run.errors);
 }
 
 #[test]
