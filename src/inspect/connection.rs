@@ -258,7 +258,9 @@ impl StreamSink for Reading<'_, '_> {
                 // What comes behind the hole may begin something, as in a stream joined midway.
                 let opening = &mut probing.sides[side.index()];
                 if opening.state == OpeningState::Open {
-                    self.context.facts.uninspected.add(reason);
+                    if cut || !opening.midway {
+                        self.context.facts.uninspected.add(reason);
+                    }
                     *opening = Opening { midway: true, ..Opening::default() };
                 }
             }

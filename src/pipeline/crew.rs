@@ -107,8 +107,7 @@ impl Crew for Alone<'_> {
         Ok(())
     }
 
-    fn recycle(&mut self, mut block: Block) {
-        block.clear();
+    fn recycle(&mut self, block: Block) {
         self.blocks.push(block);
     }
 }
@@ -181,8 +180,7 @@ fn serve(
     let mut shards = shards_of(worker, workers);
     for mut batch in queue {
         work(&mut shards, workers, &batch, tools);
-        if let Some(mut block) = batch.clear() {
-            block.clear();
+        if let Some(block) = batch.clear() {
             discard_if_full(back.blocks.try_send(block));
         }
         discard_if_full(back.batches.try_send(batch));
@@ -215,8 +213,7 @@ impl Crew for Threads<'_> {
         self.queues[worker].send(batch).map_err(|_| worker_died())
     }
 
-    fn recycle(&mut self, mut block: Block) {
-        block.clear();
+    fn recycle(&mut self, block: Block) {
         discard_if_full(self.blocks_back.try_send(block));
     }
 }

@@ -45,7 +45,7 @@ pub trait Crew {
     fn workers(&self) -> usize;
     /// Returns an empty batch.
     fn batch(&mut self) -> Batch;
-    /// Returns an empty block.
+    /// Returns a block to be filled, as its last user left it.
     fn block(&mut self) -> Block;
     /// Hands a batch to a worker.
     fn send(&mut self, worker: usize, batch: Batch) -> Result<()>;
@@ -67,8 +67,6 @@ pub struct Front {
     pub span: Option<(Timestamp, Timestamp)>,
     /// Frames read so far.
     pub frames: u64,
-    /// Frames cut by the snapshot length that still had ports.
-    pub cut: u64,
 }
 
 impl Front {
@@ -81,7 +79,6 @@ impl Front {
             broken: Vec::new(),
             span: None,
             frames: 0,
-            cut: 0,
         }
     }
 
@@ -172,7 +169,10 @@ impl Front {
             }
             match self.decoder.decode(block, index, number) {
                 Decoded::Packet(packet) => {
-                    self.cut += u64::from(packet.cut_len > 0);
+                    if packet.cut_len > 0 {
+                        let uninspected = &mut self.ledger.point(record.point).uninspected;
+                        *uninspected.entry("snaplen").or_default() += 1;
+                    }
                     batches[worker_of(packet.hash, workers)].packets.push(packet);
                     if self.decoder.has_elsewhere() {
                         for packet in self.decoder.elsewhere() {

@@ -3,6 +3,8 @@
 //! `received = filtered + classified + unclassified + stopped + in_flight`, and
 //! `offered = received + dropped`. What was counted but not looked into stands beside it.
 
+use std::collections::BTreeMap;
+
 use crate::capture::Dropped;
 use crate::decode::Stop;
 use crate::packet::PointId;
@@ -24,6 +26,8 @@ pub struct PointLedger {
     pub evicted: u64,
     /// Frames that are known to be lost.
     pub dropped: Dropped,
+    /// What was counted and not looked into, by reason: frames for `snaplen`, else flows.
+    pub uninspected: BTreeMap<&'static str, u64>,
 }
 
 impl PointLedger {
@@ -57,6 +61,9 @@ impl PointLedger {
         self.dropped.kernel += other.dropped.kernel;
         self.dropped.ring += other.dropped.ring;
         self.dropped.queue += other.dropped.queue;
+        for (reason, count) in &other.uninspected {
+            *self.uninspected.entry(reason).or_default() += count;
+        }
     }
 }
 

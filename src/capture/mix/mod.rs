@@ -179,6 +179,7 @@ impl Source for Mix {
         if self.truth.packets >= self.amount.packets {
             return Ok(Event::End);
         }
+        block.clear();
         while block.bytes.len() < super::BLOCK_LEN && self.truth.packets < self.amount.packets {
             self.frame(block);
         }
