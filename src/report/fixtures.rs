@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use super::record::{
     AlertRecord, BaselineState, Envelope, EvidenceRecord, FingerprintRecord, FlowRecord, HostPorts,
@@ -77,7 +77,7 @@ pub(super) fn envelope(initiator: &str, responder: &str, first_frame: u64) -> En
         transport,
         app_proto: "http",
         flow_id: community_id::flow_id(&key, first_frame),
-        points: keep([&*point]),
+        points: keep([point]),
         vlan: &[],
         tunnel: &[],
     }
@@ -210,7 +210,8 @@ pub(super) fn play(sink: &mut dyn Sink) {
 
 /// An alert of the rule with the given index.
 pub(super) fn alert(rule: usize, envelope: Envelope<'static>, count: u64) -> AlertRecord<'static> {
-    let rule = &keep(rules())[rule];
+    static RULES: LazyLock<Vec<RuleRecord>> = LazyLock::new(rules);
+    let rule = &RULES[rule];
     AlertRecord {
         envelope,
         tag: tag("wso2-api-manager-4/gateway-http", "gateway"),
@@ -289,7 +290,7 @@ fn play_alerts(sink: &mut dyn Sink) {
     let mut basic = alert(1, envelope("10.0.2.8:40001", "10.0.3.10:9763", 120), 2);
     basic.tag = tag("wso2-api-manager-4/servlet-http", "servlet");
     basic.evidence.push(EvidenceRecord {
-        user: Some("user 5d1f00c2a9b3e774"),
+        user: Some("5d1f00c2a9b3e774"),
         http: Some(HttpRecord { method: "GET", path: "/carbon/admin", ..REQUEST }),
         ..EvidenceRecord::once("basic-credentials", 121, at(121))
     });
@@ -366,11 +367,8 @@ fn play_flows(sink: &mut dyn Sink) {
     let mut live = flow(envelope("[fe80::1]:53000", "[fe80::2]:9999", 3), TagRecord::default());
     live.envelope.transport = Transport::Udp;
     live.envelope.app_proto = "unknown";
-    live.envelope.points = keep([&*keep(ObservationPoint {
-        file: None,
-        interface: Some("eth1".to_owned()),
-        input: 0,
-    })]);
+    live.envelope.points =
+        keep([keep(ObservationPoint { file: None, interface: Some("eth1".to_owned()), input: 0 })]);
     live.encrypted = None;
     live.handshake_rtt_ns = None;
     live.requests = 0;
@@ -524,7 +522,7 @@ pub(super) fn summary() -> Summary {
         roles: vec![
             role("gateway", traffic(3_457, 38_900, 18_200_000, 35), Some(rtt(3_457))),
             role("servlet", traffic(2, 60, 9_200, 2), Some(rtt(2))),
-            role("management", traffic(1, 40, 8_100, 1), None),
+            role("management", traffic(1, 40, 8_100, 1), Some(rtt(1))),
         ],
         services: vec![
             service(

@@ -8,6 +8,7 @@ pub mod community_id;
 pub mod ndjson;
 pub mod record;
 pub mod summary;
+pub mod text;
 pub mod time;
 pub mod timeline;
 

@@ -65,6 +65,22 @@ impl fmt::Display for TimeOfDay {
     }
 }
 
+/// Shows a day and a time for people, `11-22 06:50:00`, where the year was said before.
+#[derive(Debug, Clone, Copy)]
+pub struct DayAndTime(pub Timestamp);
+
+impl fmt::Display for DayAndTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Civil { month, day, hour, minute, second, .. } = Civil::of(self.0);
+        write!(f, "{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    }
+}
+
+/// Tells whether two times are in the same year, UTC.
+pub fn same_year(a: Timestamp, b: Timestamp) -> bool {
+    Civil::of(a).year == Civil::of(b).year
+}
+
 /// Tells whether two times are on the same day, UTC.
 pub fn same_day(a: Timestamp, b: Timestamp) -> bool {
     a.0.div_euclid(DAY_NS) == b.0.div_euclid(DAY_NS)
@@ -90,7 +106,12 @@ impl fmt::Display for Span {
 }
 
 /// Writes `value / unit` with three significant digits, cut and not rounded, so that 999.9 stays below 1000.
-fn three_digits(f: &mut fmt::Formatter<'_>, value: u64, unit: u64, name: &str) -> fmt::Result {
+pub(super) fn three_digits(
+    f: &mut fmt::Formatter<'_>,
+    value: u64,
+    unit: u64,
+    name: &str,
+) -> fmt::Result {
     let (whole, rest) = (value / unit, value % unit);
     match whole {
         100.. => write!(f, "{whole} {name}"),
