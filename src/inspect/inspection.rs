@@ -1,11 +1,14 @@
 //! The reader of a recognised protocol.
 
+use super::http1::Http1;
 use super::tls::Tls;
 use super::{Context, Inspector, Progress, Protocol};
 use crate::packet::{At, Side};
 
 /// One protocol's reader. An enum and not a trait object: it lives in place, and `match` says what there is.
 pub enum Inspection {
+    /// HTTP/1.
+    Http(Box<Http1>),
     /// TLS, until it encrypts.
     Tls(Tls),
     /// Recognised, and nothing of it is read.
@@ -17,6 +20,7 @@ impl Inspection {
     /// its stream was joined after its beginning.
     pub fn begin(protocol: Protocol, client: Side, _midway: [bool; 2]) -> Self {
         match protocol {
+            Protocol::Http => Self::Http(Box::new(Http1::new(client))),
             Protocol::Tls => Self::Tls(Tls::new(client)),
             _ => Self::Named,
         }
@@ -26,6 +30,7 @@ impl Inspection {
 impl Inspector for Inspection {
     fn data(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> Progress {
         match self {
+            Self::Http(http) => http.data(side, at, bytes, context),
             Self::Tls(tls) => tls.data(side, at, bytes, context),
             Self::Named => Progress::Enough,
         }
@@ -33,6 +38,7 @@ impl Inspector for Inspection {
 
     fn gap(&mut self, side: Side, len: u64, context: &mut Context<'_>) -> Progress {
         match self {
+            Self::Http(http) => http.gap(side, len, context),
             Self::Tls(tls) => tls.gap(side, len, context),
             Self::Named => Progress::Enough,
         }
@@ -40,6 +46,7 @@ impl Inspector for Inspection {
 
     fn close(&mut self, side: Side, context: &mut Context<'_>) -> Progress {
         match self {
+            Self::Http(http) => http.close(side, context),
             Self::Tls(tls) => tls.close(side, context),
             Self::Named => Progress::Enough,
         }
@@ -47,6 +54,7 @@ impl Inspector for Inspection {
 
     fn skippable(&self, side: Side) -> u64 {
         match self {
+            Self::Http(http) => http.skippable(side),
             Self::Tls(tls) => tls.skippable(side),
             Self::Named => u64::MAX,
         }

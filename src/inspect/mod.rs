@@ -10,6 +10,7 @@ pub mod datagrams;
 pub mod facts;
 #[expect(dead_code, reason = "the readers of clear protocols build on it")]
 mod frames;
+pub mod http1;
 mod inspection;
 #[expect(dead_code, reason = "the readers of clear protocols build on it")]
 mod login;

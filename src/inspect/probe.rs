@@ -3,7 +3,7 @@
 //! Takes what each side of a connection began with; gives a verdict once one probe is sure. Ports only
 //! weigh in where bytes alone are a weak sign. A probe that said no is not asked again.
 
-use super::{Probe, Protocol, Sender, tls};
+use super::{Probe, Protocol, Sender, http1, tls};
 use crate::packet::Side;
 
 /// First bytes of a side that are enough for every probe to make up its mind; more need not be kept.
@@ -107,7 +107,7 @@ type Look = fn(&Start<'_>) -> Probe;
 
 /// Every probe, the surest signatures first.
 const PROBES: [(Protocol, Look); 3] =
-    [(Protocol::Tls, tls::probe), (Protocol::Http2, http2_preface), (Protocol::Http, http1)];
+    [(Protocol::Tls, tls::probe), (Protocol::Http2, http2_preface), (Protocol::Http, http1::probe)];
 
 /// One bit a probe.
 const ALL: u32 = (1 << PROBES.len()) - 1;
@@ -115,12 +115,6 @@ const ALL: u32 = (1 << PROBES.len()) - 1;
 /// The client's connection preface (RFC 9113 §3.4).
 fn http2_preface(start: &Start<'_>) -> Probe {
     begins_with(start.bytes, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Sender::Initiator)
-}
-
-/// HTTP/1's own probe.
-// The one place to put `super::http1::probe(start.bytes)`.
-fn http1(_start: &Start<'_>) -> Probe {
-    Probe::Excluded
 }
 
 /// Compares with a signature that opens a stream.

@@ -379,4 +379,3 @@ impl Inspector for Http1 {
         }
     }
 }
-

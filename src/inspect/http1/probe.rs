@@ -8,8 +8,18 @@ const METHOD_LEN_MAX: usize = 32;
 
 /// Methods that need no version behind the target to be believed.
 const KNOWN: [&[u8]; 12] = [
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
-    b"PROPFIND", b"MERGE", b"COPY",
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"DELETE",
+    b"CONNECT",
+    b"OPTIONS",
+    b"TRACE",
+    b"PATCH",
+    b"PROPFIND",
+    b"MERGE",
+    b"COPY",
 ];
 
 /// Asks whether a side began with HTTP/1.

@@ -1,0 +1,236 @@
+//! Tests of HTTP/1: what counts, in any pieces, and what does not.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::inspect::secret::Fingerprinter;
+use crate::inspect::{EvidenceKind, Facts, Options, Tools};
+use crate::packet::Timestamp;
+
+fn tools() -> Tools {
+    Tools { options: Options::default(), fingerprinter: Fingerprinter::new(b"test") }
+}
+
+/// Reads pieces of both sides; `true` is the client's.
+fn read(pieces: &[(bool, &[u8])]) -> Facts {
+    let (tools, mut facts) = (tools(), Facts::default());
+    let mut http = Http1::new(Side::Low);
+    for (index, (from_client, bytes)) in pieces.iter().enumerate() {
+        let side = if *from_client { Side::Low } else { Side::High };
+        let at = At { frame: index as u64 + 1, time: Timestamp(0) };
+        http.data(side, at, bytes, &mut tools.context(&mut facts));
+    }
+    for side in Side::BOTH {
+        http.close(side, &mut tools.context(&mut facts));
+    }
+    facts
+}
+
+fn count(facts: &Facts, kind: EvidenceKind) -> u64 {
+    facts.evidence.iter().find(|e| e.kind == kind).map_or(0, |e| e.count)
+}
+
+fn bearers(request: &str) -> u64 {
+    count(&read(&[(true, request.as_bytes())]), EvidenceKind::BearerToken)
+}
+
+/// Streams of one client, with the number of requests that present a token.
+const TOKENS: &[(&str, u64)] = &[
+    ("GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    ("GET / HTTP/1.1\nauthorization:bEARER\tabc\n\n", 1),
+    ("\r\n\r\nGET / HTTP/1.1\r\nAuthorization : Bearer   abc\r\n\r\n", 1),
+    ("GET / HTTP/1.1\r\nAuthorization:\r\n Bearer\r\n\tabc\r\n\r\n", 1),
+    ("GET / HTTP/1.1\r\nAuthorization: Basic eDp5\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    ("GET / HTTP/1.1\r\nAuthorization: Basic eDp5, Bearer abc\r\n\r\n", 1),
+    ("GET /a?x=1&access_token=abc HTTP/1.1\r\nHost: h\r\n\r\n", 1),
+    ("GET http://h/a?%61ccess_token=abc HTTP/1.0\r\n\r\n", 1),
+    ("GET /?access_token=a HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    (
+        "POST / HTTP/1.1\r\nContent-Type: Application/X-WWW-Form-URLencoded; charset=x\r\n\
+      Content-Length: 18\r\n\r\na=b&access_token=cGET / HTTP/1.1\r\n\r\n",
+        1,
+    ),
+    (
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\
+      Content-Type: application/x-www-form-urlencoded\r\n\r\n\
+      5;x=y\r\nacces\r\n0c\r\ns_token=abcd\r\n0\r\nT: x\r\n\r\n\
+      GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n",
+        2,
+    ),
+    (
+        "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiGET / HTTP/1.1\r\n\
+      Authorization: Bearer abc\r\n\r\nGET / HTTP/1.1\r\nAuthorization: Bearer abd\r\n\r\n",
+        2,
+    ),
+    ("GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\nX: unfini", 1),
+    ("Authorization: Bearer abc\r\n\r\n", 1),
+    ("get  /  http/1.1\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    (
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nAuthorization: Bearer a\r\n\r\n",
+        1,
+    ),
+];
+
+/// Streams of one client that present nothing.
+const NEAR_MISSES: &[&str] = &[
+    "GET / HTTP/1.1\r\nAuthorization: Bearer\r\n\r\n",
+    "GET / HTTP/1.1\r\nAuthorization: Bearer  \t\r\n\r\n",
+    "GET / HTTP/1.1\r\nX-Authorization: Bearer abc\r\n\r\n",
+    "GET / HTTP/1.1\r\nAuthorization: Bear",
+    "GET /?access_token= HTTP/1.1\r\n\r\n",
+    "GET /?access_token=&x=access_token HTTP/1.1\r\n\r\n",
+    "GET /access_token=abc HTTP/1.1\r\n\r\n",
+    "GET /?xaccess_token=abc HTTP/1.1\r\n\r\n",
+    "GET / HTTP/1.1\r\nWWW-Authenticate: Bearer realm=x\r\n\r\n",
+    "GET / HTTP/1.1\r\nSec-WebSocket-Protocol: v1, authorization.bearer.abc\r\n\r\n",
+    "POST / HTTP/1.1\r\nContent-Length: 27\r\n\r\nAuthorization: Bearer abc\r\n",
+    "POST / HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 16\r\n\r\naccess_token=abc",
+    "POST / HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 13\r\n\r\n\
+     access_token=",
+    "POST / HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 30\r\n\r\n\
+     access_token=cut",
+    "POST / HTTP/1.1\r\nContent-Type: multipart/form-data\r\nContent-Length: 16\r\n\r\naccess_token=abc",
+    "GET / HTTP/1.1\r\nAuthorization: Digest username=\"a, Bearer b\"\r\n\r\n",
+];
+
+#[test]
+fn every_presented_token_counts_once_a_request() {
+    for (stream, expected) in TOKENS {
+        assert_eq!(bearers(stream), *expected, "{stream:?}");
+    }
+}
+
+#[test]
+fn near_misses_stay_silent() {
+    for stream in NEAR_MISSES {
+        assert_eq!(bearers(stream), 0, "{stream:?}");
+    }
+}
+
+#[test]
+fn every_split_into_two_pieces_and_into_bytes_gives_the_same() {
+    let near = NEAR_MISSES.iter().map(|stream| (*stream, 0));
+    for (stream, expected) in TOKENS.iter().copied().chain(near) {
+        let bytes = stream.as_bytes();
+        for cut in 1..bytes.len() {
+            let facts = read(&[(true, &bytes[..cut]), (true, &bytes[cut..])]);
+            assert_eq!(count(&facts, EvidenceKind::BearerToken), expected, "{stream:?} at {cut}");
+        }
+        let single: Vec<_> = bytes.chunks(1).map(|byte| (true, byte)).collect();
+        assert_eq!(count(&read(&single), EvidenceKind::BearerToken), expected, "{stream:?}");
+    }
+}
+
+#[test]
+fn a_token_behind_more_headers_than_are_held_counts() {
+    let filler = "X-Filler: 0123456789012345678901234567890123456789\r\n".repeat(4000);
+    let stream = format!("GET / HTTP/1.1\r\n{filler}Authorization: Bearer abc\r\n{filler}\r\n");
+    for len in [stream.len(), 1460, 7] {
+        let pieces: Vec<_> = stream.as_bytes().chunks(len).map(|piece| (true, piece)).collect();
+        let facts = read(&pieces);
+        assert_eq!(count(&facts, EvidenceKind::BearerToken), 1);
+        assert_eq!(facts.requests, 1);
+        assert!(facts.uninspected.is_empty());
+    }
+}
+
+#[test]
+fn the_first_frame_is_where_the_request_begins() {
+    let facts = read(&[
+        (true, b"GET / HTTP/1.1\r\n\r\n\r\n"),
+        (true, b"GET / HT"),
+        (true, b"TP/1.1\r\nAuthorization: Bearer abc\r\n\r\n"),
+    ]);
+    assert_eq!(facts.evidence[0].first.frame, 2);
+    assert_eq!(facts.requests, 2);
+}
+
+#[test]
+fn responses_and_what_follows_an_upgrade_present_nothing() {
+    let facts = read(&[
+        (true, b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+        (false, b"HTTP/1.1 101 Switching Protocols\r\nAuthorization: Bearer abc\r\n\r\n"),
+        (true, b"GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n"),
+    ]);
+    assert!(facts.evidence.is_empty());
+    assert_eq!(facts.protocol, Some(Protocol::WebSocket));
+}
+
+#[test]
+fn a_refused_upgrade_and_a_clear_tunnel_go_on_as_http() {
+    let token: &[u8] = b"GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n";
+    for (ask, answer) in [
+        (
+            &b"GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n"[..],
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..],
+        ),
+        (b"CONNECT b:80 HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 Connection established\r\n\r\n"),
+    ] {
+        let facts = read(&[(true, ask), (false, answer), (true, token)]);
+        assert_eq!(count(&facts, EvidenceKind::BearerToken), 1);
+        let alone = read(&[(true, ask), (true, token)]);
+        assert_eq!(count(&alone, EvidenceKind::BearerToken), 1, "the other side is absent");
+    }
+}
+
+#[test]
+fn the_answers_status_goes_to_the_request_it_answers() {
+    let facts = read(&[
+        (true, b"HEAD /a HTTP/1.1\r\n\r\nGET /b?q=1 HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n"),
+        (false, b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nHTTP/1.1 401 No\r\n\r\n"),
+    ]);
+    let http = facts.evidence[0].http.as_ref().expect("a request");
+    assert_eq!((http.status, http.path.as_str()), (Some(401), "/b?q"));
+}
+
+#[test]
+fn a_hole_in_a_body_is_skipped_and_one_in_a_head_ends_the_direction() {
+    let (tools, token) = (tools(), b"GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n");
+    let (mut facts, at) = (Facts::default(), At::default());
+    let mut http = Http1::new(Side::Low);
+    let post = b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n0123456789";
+    http.data(Side::Low, at, post, &mut tools.context(&mut facts));
+    assert_eq!(http.skippable(Side::Low), 90);
+    http.gap(Side::Low, 90, &mut tools.context(&mut facts));
+    http.data(Side::Low, at, token, &mut tools.context(&mut facts));
+    assert!(facts.uninspected.is_empty());
+    http.data(Side::Low, at, b"GET / HT", &mut tools.context(&mut facts));
+    http.gap(Side::Low, 5, &mut tools.context(&mut facts));
+    http.data(Side::Low, at, token, &mut tools.context(&mut facts));
+    assert!(facts.uninspected.has(Uninspected::HOLE));
+    assert_eq!(count(&facts, EvidenceKind::BearerToken), 1);
+}
+
+#[test]
+fn default_credentials_are_seen_and_never_shown() {
+    let facts = read(&[(
+        true,
+        b"GET /x HTTP/1.1\r\nUser-Agent: YWRtaW46YWRtaW4=\r\n\
+        Authorization: Basic YWRtaW46YWRtaW4=\r\n\r\n",
+    )]);
+    assert_eq!(count(&facts, EvidenceKind::DefaultCredentials), 1);
+    assert!(!format!("{facts:?}").contains("YWRtaW46"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+    #[test]
+    fn any_bytes_in_any_pieces_end(
+        bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b'\r'), Just(b':')], 0..2000),
+        len in 1usize..50,
+    ) {
+        let pieces: Vec<_> = bytes.chunks(len).enumerate().map(|(i, piece)| (i % 3 != 0, piece)).collect();
+        read(&pieces);
+    }
+
+    #[test]
+    fn any_split_of_several_streams_gives_the_sum(
+        picks in prop::collection::vec(0usize..10, 1..5),
+        len in 1usize..80,
+    ) {
+        let whole: Vec<u8> = picks.iter().flat_map(|pick| TOKENS[*pick].0.bytes()).collect();
+        let expected: u64 = picks.iter().map(|pick| TOKENS[*pick].1).sum();
+        let pieces: Vec<_> = whole.chunks(len).map(|piece| (true, piece)).collect();
+        prop_assert_eq!(count(&read(&pieces), EvidenceKind::BearerToken), expected);
+    }
+}
