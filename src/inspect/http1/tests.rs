@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::inspect::secret::Fingerprinter;
-use crate::inspect::{EvidenceKind, Facts, Options, Tools};
+use crate::inspect::{EvidenceKind, Facts, Options, Protocol, Tools};
 use crate::packet::Timestamp;
 
 fn tools() -> Tools {
