@@ -16,6 +16,9 @@ const LINES_MAX: usize = 16;
 /// Bytes outside text that the first line of an odd request may have: a byte order mark has three.
 const ODD_BYTES_MAX: usize = 4;
 
+/// What HTTP/2 begins with, so that it looks like HTTP/1 (RFC 9113 §3.4).
+const HTTP2: &[u8] = b"PRI * HTTP/2";
+
 /// Methods that need no version behind the target to be believed.
 const KNOWN: [&[u8]; 12] = [
     b"GET",
@@ -54,7 +57,7 @@ pub(in crate::inspect) fn probe(start: &Start<'_>) -> Probe {
     }
     match request(bytes) {
         // Bytes before the method hide a request from a strict reader, and from none else.
-        Probe::Excluded if start.from_first => odd_request(bytes),
+        Probe::Excluded if start.from_first && !bytes.starts_with(HTTP2) => odd_request(bytes),
         probe => probe,
     }
 }
@@ -88,7 +91,7 @@ fn is_http(word: &[u8]) -> bool {
 fn request(bytes: &[u8]) -> Probe {
     let method_len = bytes.iter().take(METHOD_LEN_MAX + 1).take_while(|b| is_token(**b)).count();
     let method = &bytes[..method_len];
-    if method_len == 0 || method_len > METHOD_LEN_MAX || bytes.starts_with(b"PRI * HTTP/2") {
+    if method_len == 0 || method_len > METHOD_LEN_MAX || bytes.starts_with(HTTP2) {
         return Probe::Excluded;
     }
     let Some(behind) = bytes.get(method_len..).filter(|rest| !rest.is_empty()) else {
@@ -191,7 +194,7 @@ fn has_other_version(line: &[u8]) -> bool {
 /// Tells whether a line has a method and a target, as a request line without its version.
 fn looks_like_words(line: &[u8]) -> bool {
     let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
-    words.next().is_some() && words.next().is_some_and(|target| target.contains(&b'/'))
+    words.next().is_some() && words.any(|target| target.contains(&b'/'))
 }
 
 /// Tells whether a byte may be in a token (RFC 9110 §5.6.2).
