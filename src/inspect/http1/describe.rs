@@ -3,7 +3,7 @@
 use super::form::percent_decoded;
 use super::head::{for_each_line, trim};
 use crate::inspect::facts::HttpContext;
-use crate::inspect::jwt;
+use crate::inspect::{jwt, login};
 
 /// Characters of a request's text that a finding shows.
 const TEXT_LEN_MAX: usize = 256;
@@ -49,7 +49,9 @@ impl Description {
         self.target = target.to_vec();
         let Some(query) = memchr::memchr(b'?', target) else { return };
         for parameter in target[query + 1..].split(|byte| *byte == b'&') {
-            if let Some(equals) = memchr::memchr(b'=', parameter) {
+            if let Some(equals) = memchr::memchr(b'=', parameter)
+                && is_secret(&percent_decoded(&parameter[..equals]), &[])
+            {
                 self.secret(&parameter[equals + 1..]);
                 self.secret(&percent_decoded(&parameter[equals + 1..]));
             }
@@ -70,10 +72,11 @@ impl Description {
                 let name_len = memchr::memchr(b'=', word).filter(|at| at + 1 < word.len());
                 self.secret(word);
                 self.secret(&word[name_len.map_or(0, |at| at + 1)..]);
-                if let Some(plain) = super::credentials::basic(word) {
-                    for part in plain.splitn(2, |byte| *byte == b':') {
-                        self.secret(part);
-                    }
+                if let Some(plain) = super::credentials::basic(word)
+                    && let Some(colon) = memchr::memchr(b':', &plain)
+                    && !login::is_default(&plain[..colon], &plain[colon + 1..])
+                {
+                    self.secret(&plain[colon + 1..]);
                 }
             }
         }

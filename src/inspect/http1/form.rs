@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::credentials::Presented;
 use super::describe::Description;
 use super::head::trim;
-use crate::inspect::{Context, EvidenceKind};
+use crate::inspect::{Context, EvidenceKind, login};
 use crate::packet::At;
 
 /// Bytes of a name that are kept; no name that matters is longer, even percent-encoded.
@@ -116,7 +116,11 @@ impl Form {
 
     /// Names what must not be shown.
     pub(super) fn mask(&self, description: &mut Description) {
-        let secrets = [&self.access_token, &self.client_secret, &self.password];
+        let user = self.user.as_deref().unwrap_or(&[]);
+        // A password that everybody knows only masks paths such as `/carbon/admin`.
+        let is_known = self.password.as_ref().is_some_and(|known| login::is_default(user, known));
+        let password = if is_known { &None } else { &self.password };
+        let secrets = [&self.access_token, &self.client_secret, password];
         for secret in secrets.into_iter().flatten() {
             description.secret(secret);
         }
