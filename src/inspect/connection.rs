@@ -219,7 +219,7 @@ impl Reading<'_, '_> {
         self.context.facts.protocol = Some(protocol);
         self.context.facts.initiator = initiator;
         self.context.facts.recognised = recognised;
-        let client = initiator.or(self.opener).unwrap_or(self.likely_client());
+        let client = initiator.or(self.opener).unwrap_or_else(|| self.likely_client());
         let midway = [low.midway, high.midway];
         *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, client, midway)));
         let mut pieces: Vec<(At, Side, usize, usize)> = Vec::new();

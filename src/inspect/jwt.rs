@@ -58,7 +58,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(|text| wire_text(text.as_bytes(), TEXT_LEN_MAX))
 }
 
-/// Returns a NumericDate (RFC 7519 §2), which may have a fraction; some issuers write it as text.
+/// Returns a date in seconds (RFC 7519 §2), which may have a fraction; some issuers write it as text.
 fn seconds(value: &Value) -> Option<i64> {
     #[expect(
         clippy::cast_possible_truncation,

@@ -97,7 +97,7 @@ impl Prober {
         self.undecided()
     }
 
-    fn undecided(&self) -> Outcome {
+    fn undecided(self) -> Outcome {
         if self.candidates == [0; 2] { Outcome::Excluded } else { Outcome::Undecided }
     }
 }

@@ -1,4 +1,4 @@
-//! The PROXY protocol (HAProxy's proxy-protocol.txt, versions 1 and 2): what a load balancer puts before a
+//! The PROXY protocol (`proxy-protocol.txt` of HA-Proxy, versions 1 and 2): what a load balancer puts before a
 //! connection's own bytes.
 
 /// Longest line of version 1, its end included (§2.1).

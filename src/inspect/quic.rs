@@ -34,7 +34,7 @@ fn is_long_header(bytes: &[u8]) -> Option<bool> {
         let list = reader.rest();
         let versions = list.chunks(4).filter_map(|version| version.try_into().ok());
         let known = versions.map(u32::from_be_bytes).any(is_version);
-        return Some(!list.is_empty() && list.len() % 4 == 0 && known);
+        return Some(!list.is_empty() && list.len().is_multiple_of(4) && known);
     }
     // The fixed bit (§17.2); an Initial needs an id of 8 bytes, or is an answer to one.
     Some(

@@ -106,18 +106,16 @@ impl Body {
                     at += len;
                     self.skip(len as u64);
                 }
-                Kind::Chunk(Chunk::Trailer(empty)) => match memchr::memchr(b'\n', rest) {
-                    Some(end) => {
-                        let is_last = *empty && rest[..end].iter().all(|byte| *byte == b'\r');
+                Kind::Chunk(Chunk::Trailer(empty)) => {
+                    let end = memchr::memchr(b'\n', rest);
+                    *empty &= rest[..end.unwrap_or(rest.len())].iter().all(|byte| *byte == b'\r');
+                    if end.is_some() {
+                        let is_last = *empty;
                         self.0 =
                             if is_last { Kind::Over } else { Kind::Chunk(Chunk::Trailer(true)) };
-                        at += end + 1;
                     }
-                    None => {
-                        *empty &= rest.iter().all(|byte| *byte == b'\r');
-                        at = bytes.len();
-                    }
-                },
+                    at += end.map_or(rest.len(), |end| end + 1);
+                }
                 Kind::Chunk(chunk) => {
                     self.0 = step(*chunk, rest[0]);
                     // A byte that cannot be here is left to whoever reads on.
@@ -142,16 +140,16 @@ fn step(chunk: Chunk, byte: u8) -> Kind {
             let counted = if len == 0 { 1 } else { digits + 1 };
             Chunk::Len(len << 4 | u64::from(digit), counted)
         }
-        (Chunk::Len(_, 0), b' ' | b'\t' | b'+') => Chunk::Len(0, 0),
-        (Chunk::Len(0, 1), b'x' | b'X') => Chunk::Len(0, 0),
-        (Chunk::Len(_, 0), _) => return Kind::Lost,
-        (Chunk::Len(len, _) | Chunk::Extension(len), b'\n') => after_len(len),
-        (Chunk::Len(len, _), b'\r' | b';' | b' ' | b'\t') => Chunk::Extension(len),
-        (Chunk::Len(..), _) => return Kind::Lost,
-        (Chunk::Extension(len), _) => Chunk::Extension(len),
+        (Chunk::Len(_, 0), b' ' | b'\t' | b'+') | (Chunk::Len(0, 1), b'x' | b'X') => {
+            Chunk::Len(0, 0)
+        }
+        (Chunk::Len(len, 1..) | Chunk::Extension(len), b'\n') => after_len(len),
+        (Chunk::Len(len, 1..), b'\r' | b';' | b' ' | b'\t') | (Chunk::Extension(len), _) => {
+            Chunk::Extension(len)
+        }
         (Chunk::End, b'\r') => Chunk::End,
         (Chunk::End, b'\n') => Chunk::Len(0, 0),
-        (Chunk::End | Chunk::Data(_) | Chunk::Trailer(_), _) => return Kind::Lost,
+        _ => return Kind::Lost,
     };
     Kind::Chunk(next)
 }

@@ -173,9 +173,8 @@ fn secured(bytes: &[u8], is_cut: bool, presented: &mut Presented, context: &mut 
         soap::Found::Token { user, password } => {
             presented.login(EvidenceKind::WsSecurity, &user, &password, "body", context);
         }
-        soap::Found::Nothing => {}
         soap::Found::Unfinished if is_cut => context.facts.uninspected.add(Uninspected::LIMIT),
-        soap::Found::Unfinished => {}
+        soap::Found::Nothing | soap::Found::Unfinished => {}
     }
 }
 

@@ -111,7 +111,10 @@ impl Framing {
             6 if is(b"expect") => self.expects = value.eq_ignore_ascii_case(b"100-continue"),
             6 if is(b"server") => self.wso2_server = value.starts_with(b"WSO2 Carbon Server"),
             7 if is(b"upgrade") => self.upgrade = Upgrade::of(value),
-            12 if is(b"content-type") => self.media = Media::of(value),
+            // Of several, a server may read any.
+            12 if is(b"content-type") && self.media != Media::Form => {
+                self.media = Media::of(value);
+            }
             14 if is(b"content-length") => self.note_length(value),
             16 if is(b"content-encoding") => {
                 self.coding = match value.to_ascii_lowercase().as_slice() {
@@ -123,7 +126,11 @@ impl Framing {
             17 if is(b"transfer-encoding") => {
                 let last = value.rsplit(|byte| *byte == b',').next().unwrap_or(value);
                 let last = last.split(|byte| *byte == b';').next().unwrap_or(last);
-                self.chunked = trim(last).eq_ignore_ascii_case(b"chunked");
+                let last = trim(last);
+                // "identity" was a name for no coding at all (RFC 2616 §3.6).
+                if !last.is_empty() && !last.eq_ignore_ascii_case(b"identity") {
+                    self.chunked = last.eq_ignore_ascii_case(b"chunked");
+                }
             }
             _ => {}
         }

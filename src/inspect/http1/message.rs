@@ -71,7 +71,8 @@ impl Http1 {
 
     fn response(&mut self, head: &[u8], context: &mut Context<'_>) {
         let (known, mut framing) = std::mem::take(&mut self.answer);
-        let status = known.or(head::response(head, &mut framing)).unwrap_or(0);
+        let status = head::response(head, &mut framing);
+        let status = known.or(status).unwrap_or(0);
         context.facts.wso2_server |= framing.wso2_server;
         if (100..200).contains(&status) && status != 101 {
             self.responses.state = State::Start;

@@ -74,6 +74,8 @@ struct Half {
     held: Vec<u8>,
     scanned: usize,
     start: At,
+    /// The rest of a line that is too long is passed over.
+    in_long_line: bool,
 }
 
 #[derive(Default)]
@@ -185,6 +187,13 @@ impl Http1 {
     /// Takes what of a head is there; returns the bytes used up.
     fn take_head(&mut self, side: Side, bytes: &[u8], context: &mut Context<'_>) -> usize {
         let half = self.half(side);
+        if half.in_long_line {
+            let Some(end) = memchr::memchr(b'\n', bytes) else { return bytes.len() };
+            half.in_long_line = false;
+            // The end of the line stays, as a blank line may follow.
+            half.held.push(b'\n');
+            return end + 1;
+        }
         if half.held.is_empty() {
             if let Some(end) = head_end(bytes, 0) {
                 self.message(side, &bytes[..end], context);
@@ -225,6 +234,7 @@ impl Http1 {
         let Some(end) = end else {
             // One line without an end: nobody knows what it would have been.
             half.held.clear();
+            half.in_long_line = true;
             context.facts.uninspected.add(Uninspected::LIMIT);
             return;
         };
@@ -358,7 +368,8 @@ impl Inspector for Http1 {
         let from_client = side == self.client;
         let has_content = if from_client { self.form.is_some() } else { self.issued.is_some() };
         match &mut self.half(side).state {
-            State::Dead => return self.progress(),
+            // Nothing begins where nothing was found yet.
+            State::Dead | State::Seek => return self.progress(),
             State::Switched => {
                 let progress = self.next.as_mut().map(|next| next.gap(side, len, context));
                 self.follow(progress.unwrap_or(Progress::Enough));
@@ -378,7 +389,7 @@ impl Inspector for Http1 {
                     return Progress::More;
                 }
             }
-            State::Start | State::Seek | State::Head => {}
+            State::Start | State::Head => {}
         }
         if from_client {
             self.give_up_head(context);

@@ -47,8 +47,11 @@ pub(in crate::inspect) fn probe(start: &Start<'_>) -> Probe {
             [b'0' | b'1', b'.', _, b' ' | b'\t', a, ..] if a.is_ascii_digit() => {
                 Probe::Confirmed(Sender::Responder)
             }
-            [] | [b'0' | b'1'] | [b'0' | b'1', b'.'] | [b'0' | b'1', b'.', _] => Probe::Undecided,
-            [b'0' | b'1', b'.', _, b' ' | b'\t'] => Probe::Undecided,
+            []
+            | [b'0' | b'1']
+            | [b'0' | b'1', b'.']
+            | [b'0' | b'1', b'.', _]
+            | [b'0' | b'1', b'.', _, b' ' | b'\t'] => Probe::Undecided,
             _ => Probe::Excluded,
         };
     }
@@ -108,7 +111,6 @@ fn request(bytes: &[u8]) -> Probe {
         return Probe::Confirmed(Sender::Initiator);
     }
     match target.first() {
-        None => Probe::Undecided,
         Some(byte) if !byte.is_ascii_graphic() && *byte < 0x80 => Probe::Excluded,
         Some(_) if line_len.is_some() && ends_with_version(line) => {
             Probe::Confirmed(Sender::Initiator)
@@ -183,7 +185,7 @@ fn is_telling_header(line: &[u8]) -> bool {
 
 /// Tells whether a line names the version of a relative: `SIP/2.0`, `RTSP/1.0`, `ICAP/1.0`.
 fn has_other_version(line: &[u8]) -> bool {
-    line.split(|byte| byte.is_ascii_whitespace()).any(|word| {
+    line.split(u8::is_ascii_whitespace).any(|word| {
         let name_len = word.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
         name_len >= 2
             && !word.starts_with(b"HTTP")
@@ -193,7 +195,7 @@ fn has_other_version(line: &[u8]) -> bool {
 
 /// Tells whether a line has a method and a target, as a request line without its version.
 fn looks_like_words(line: &[u8]) -> bool {
-    let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     words.next().is_some() && words.any(|target| target.contains(&b'/'))
 }
 

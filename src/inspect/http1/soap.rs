@@ -65,19 +65,20 @@ pub(super) fn username_token(xml: &[u8]) -> Found {
                 Inside::Other
             }
             _ if !is_envelope => return Found::Nothing,
-            (Inside::Other, b"UsernameToken", false) => Inside::Token,
+            (Inside::Other, b"UsernameToken", false) | (Inside::User, b"Username", true) => {
+                Inside::Token
+            }
             (Inside::Token, b"Username", false) => Inside::User,
             (Inside::Token, b"Password", false) => Inside::Password,
-            (Inside::User, b"Username", true) => Inside::Token,
             (Inside::Password, b"Password", true) => {
                 if !trim(&password).is_empty() && !trim(&user).is_empty() {
-                    return Found::Token { user: trimmed(user), password: trimmed(password) };
+                    return Found::Token { user: trimmed(&user), password: trimmed(&password) };
                 }
                 Inside::Token
             }
             (_, b"UsernameToken", true) => {
                 if !trim(&password).is_empty() {
-                    return Found::Token { user: trimmed(user), password: trimmed(password) };
+                    return Found::Token { user: trimmed(&user), password: trimmed(&password) };
                 }
                 Inside::Other
             }
@@ -86,8 +87,8 @@ pub(super) fn username_token(xml: &[u8]) -> Found {
     }
 }
 
-fn trimmed(text: Vec<u8>) -> Vec<u8> {
-    trim(&text).to_vec()
+fn trimmed(text: &[u8]) -> Vec<u8> {
+    trim(text).to_vec()
 }
 
 /// What begins with `<`.

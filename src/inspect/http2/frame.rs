@@ -66,8 +66,8 @@ impl Header {
         matches!(self.kind, kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION)
     }
 
-    /// Returns the part of a header block in a HEADERS or PUSH_PROMISE frame: without padding, priority and
-    /// the promised stream's number.
+    /// Returns the part of a header block in a frame of headers or of a promise: without padding, priority
+    /// and the promised stream's number.
     pub(super) fn fragment<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
         let (mut payload, mut padding) = (payload, 0);
         if self.has(flag::PADDED) {
@@ -90,7 +90,7 @@ impl Header {
             kind::DATA | kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION => on_stream,
             kind::PRIORITY => on_stream && self.len == 5,
             kind::RST_STREAM => on_stream && self.len == 4,
-            kind::SETTINGS => !on_stream && self.len % 6 == 0 && self.len <= 16 * 6,
+            kind::SETTINGS => !on_stream && self.len.is_multiple_of(6) && self.len <= 16 * 6,
             kind::PING => !on_stream && self.len == 8,
             kind::GOAWAY => !on_stream && self.len >= 8,
             kind::WINDOW_UPDATE => self.len == 4,
@@ -143,13 +143,11 @@ fn chain(bytes: &[u8]) -> Chain {
         if sender == Sender::Either {
             sender = sender_of(&header, payload);
         }
-        match payload.get(header.len..) {
-            Some(behind) => rest = behind,
-            None => {
-                let is_sure = count >= 2 || sender != Sender::Either;
-                return if is_sure { Chain::Sure(sender) } else { Chain::Open };
-            }
-        }
+        let Some(behind) = payload.get(header.len..) else {
+            let is_sure = count >= 2 || sender != Sender::Either;
+            return if is_sure { Chain::Sure(sender) } else { Chain::Open };
+        };
+        rest = behind;
     }
     // All zeros but for one byte is what many a protocol begins with.
     let is_telling = count >= 2 || bytes.len() > HEADER_LEN;

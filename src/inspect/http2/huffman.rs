@@ -122,8 +122,8 @@ mod tests {
 
     #[test]
     fn every_symbol_is_read() {
-        for symbol in 0..256_usize {
-            let len = usize::from(LENGTHS[symbol]);
+        for (symbol, len) in LENGTHS.into_iter().enumerate().take(256) {
+            let len = usize::from(len);
             let place = CODE.symbols.iter().position(|s| usize::from(*s) == symbol).unwrap();
             let number = place - usize::from(CODE.place[len]);
             let code = u64::from(CODE.first[len]) + number as u64;

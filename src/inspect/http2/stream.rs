@@ -94,7 +94,8 @@ impl Streams {
         context.facts.wso2_server |= framing.wso2_server;
         let found = self.find(id);
         // A request that is not remembered had no body, if it was seen at all.
-        let method = found.as_ref().map(|s| s.method).or(client_seen.then_some(Method::Get));
+        let unknown = client_seen.then_some(Method::Get);
+        let method = found.as_ref().map(|stream| stream.method).or(unknown);
         let issued = Content::of_response(&framing, status, method, at);
         if let Some(stream) = found {
             stream.firsts.answered(status, context.facts);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::inspect::probe::Outcome;
 use crate::inspect::testing::{
-    CLIENT, SERVER, Talk, at, from_client, named_in_all_pieces, probe_from, read,
+    CLIENT, SERVER, Talk, at, evidence, from_client, named_in_all_pieces, probe_from, read,
     same_in_all_pieces, survives_mutations,
 };
 use crate::inspect::{EvidenceKind as Kind, Facts, Protocol};
@@ -75,6 +75,7 @@ fn count(facts: &Facts, kind: Kind) -> u64 {
 fn a_token_of_one_byte_counts_from_the_second_request_on() {
     let facts = facts(&client(&[first_get(), next_get(3), next_get(5)]));
     assert_eq!((count(&facts, Kind::BearerToken), facts.requests), (3, 3));
+    assert_eq!(evidence(&facts), [(Kind::BearerToken, 3, 1)]);
     assert_eq!(facts.evidence[0].secrets.len(), 1);
     assert!(facts.uninspected.is_empty());
 }
