@@ -22,7 +22,8 @@ const HELD_LEN_MAX: usize = 64 << 10;
 /// answers are many and long.
 const GET_HELD_LEN_MAX: usize = 4 << 10;
 
-/// Bytes at the beginning of an answer to a GET in which a token's name is expected.
+/// Bytes at the beginning of an answer in which a token's name is expected: answers that issue one are
+/// about it, and short.
 const LEAD_LEN: usize = 1024;
 
 /// Bytes that a compressed body may grow to.
@@ -95,8 +96,9 @@ impl Content {
                 form.content(bytes);
                 true
             }
-            Kind::Held { bytes: held, max, .. } => {
-                if *max == GET_HELD_LEN_MAX && held.is_empty() && !may_issue(bytes) {
+            Kind::Held { bytes: held, max, media, coding } => {
+                let is_json = (*media, *coding) == (Media::Json, Coding::None);
+                if is_json && held.is_empty() && !may_issue(bytes) {
                     return false;
                 }
                 let free = max.saturating_sub(held.len());
