@@ -4,8 +4,10 @@
 //! looked through once, as what matters stands at the beginning of a small body.
 
 use std::io::Read as _;
+use std::sync::LazyLock;
 
 use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use memchr::memmem::Finder;
 
 use super::credentials::{Firsts, Presented};
 use super::describe::Description;
@@ -156,7 +158,8 @@ impl Content {
 /// Tells whether an answer that begins so may issue a token, as far as that can be told: most answers are
 /// let go without a copy.
 fn may_issue(bytes: &[u8]) -> bool {
-    bytes.get(..LEAD_LEN).is_none_or(|lead| memchr::memmem::find(lead, b"oken").is_some())
+    static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"oken"));
+    bytes.get(..LEAD_LEN).is_none_or(|lead| NAME.find(lead).is_some())
 }
 
 /// Looks for a token in a JSON answer.
