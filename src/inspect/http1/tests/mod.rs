@@ -11,6 +11,7 @@ use super::*;
 use crate::flow::testing::{CLIENT, SERVER, tcp};
 use crate::inspect::connection::Connection;
 use crate::inspect::secret::Fingerprinter;
+use crate::inspect::testing;
 use crate::inspect::{EvidenceKind, Facts, Options, Protocol, Tools};
 use crate::packet::{TcpFlags, Timestamp};
 
@@ -381,7 +382,6 @@ fn mutations_of_a_whole_conversation_do_not_panic() {
         (false, "HTTP/1.1 101 Switching\r\n\r\n"),
         (true, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
     ];
-    use crate::inspect::testing;
     let side = |from_client| if from_client { testing::CLIENT } else { testing::SERVER };
     let talk: testing::Talk = talk
         .iter()
