@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::packet::Transport;
 
 /// All products and their services, and which of them listen where.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Catalog {
     products: Vec<Product>,
     services: Vec<Service>,
