@@ -66,7 +66,7 @@ def add(book):
     attempts(scene)
     findings = bearers(
         BUSY - BUSY_WITHOUT + 2 + 3 + 1 + 2 + 1 + 1, 8,
-        basic_auth_cleartext=found(3, 2), default_credentials=found(), plaintext_on_tls_port=found(),
+        basic_auth_cleartext=found(3, 2), default_credentials=found(2), plaintext_on_tls_port=found(),
         tls_on_plain_port=found(), obsolete_tls=found(), databridge_login_cleartext=found(), amqp_login_cleartext=found(),
         jmx_no_tls=found(2, 2), jmx_login_cleartext=found(), ldap_simple_bind_cleartext=found(2),
     )
