@@ -9,6 +9,7 @@ use crate::packet::{
 };
 
 pub mod file;
+pub mod held;
 pub mod mix;
 
 /// Bytes that a block offers for frames: large enough to make a hand-over rare, small enough to stay
