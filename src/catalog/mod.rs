@@ -48,7 +48,7 @@ impl Catalog {
     /// use portreeve::packet::Transport;
     /// let catalog = Catalog::embedded();
     /// let candidates = catalog.candidates(Transport::Tcp, 8280);
-    /// assert_eq!(catalog.service(candidates[0].service).id, "wso2-api-manager-3/gateway-http");
+    /// assert_eq!(catalog.service(candidates[0].service).id, "wso2-api-manager-4/gateway-http");
     /// ```
     ///
     /// # Panics
