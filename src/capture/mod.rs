@@ -9,6 +9,8 @@ use crate::packet::{
 };
 
 pub mod file;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod mix;
 
 /// Bytes that a block offers for frames: large enough to make a hand-over rare, small enough to stay
