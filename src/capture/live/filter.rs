@@ -21,7 +21,7 @@ const PROGRAMS_MAX: usize = 64;
 const DLT_RAW: i32 = 12;
 
 unsafe extern "C" {
-    /// pcap_offline_filter(3PCAP): non-zero when the program accepts the packet.
+    /// `pcap_offline_filter(3PCAP)`: non-zero when the program accepts the packet.
     fn pcap_offline_filter(
         program: *const BpfProgram,
         header: *const PacketHeader,
