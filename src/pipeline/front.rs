@@ -67,6 +67,8 @@ pub struct Front {
     pub span: Option<(Timestamp, Timestamp)>,
     /// Frames read so far.
     pub frames: u64,
+    /// Bytes that they had on the wire.
+    pub wire_bytes: u64,
 }
 
 impl Front {
@@ -79,6 +81,7 @@ impl Front {
             broken: Vec::new(),
             span: None,
             frames: 0,
+            wire_bytes: 0,
         }
     }
 
@@ -164,10 +167,11 @@ impl Front {
             let record = block.frames[index];
             let number = first_number + index as u64;
             self.ledger.point(record.point).received += 1;
+            self.wire_bytes += u64::from(record.wire_len);
             let span = self.span.get_or_insert((record.time, record.time));
             span.0 = span.0.min(record.time);
             span.1 = span.1.max(record.time);
-            if config.filters && !keeps(config, &block.frame(index, first_number)) {
+            if config.has_filters() && !keeps(config, &block.frame(index, first_number)) {
                 self.ledger.point(record.point).filtered += 1;
                 continue;
             }
