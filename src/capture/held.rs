@@ -19,7 +19,7 @@ impl Held {
             let mut block = Block::default();
             match source.next(&mut block)? {
                 Event::Frames => blocks.push(block),
-                Event::Counters(_) | Event::Tick(_) => {}
+                Event::Counters(_) | Event::Notice(_) | Event::Tick(_) => {}
                 Event::Broken(error) => return Err(error),
                 Event::End => break,
             }
