@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::tags::Tagged;
 use super::view::View;
-use super::{Join, Place};
+use super::{Join, Place, Setting};
 use crate::error::Result;
 use crate::packet::At;
 use crate::pipeline::outputs::Outputs;
@@ -19,6 +20,8 @@ pub(super) struct Findings {
     all: Vec<Judged>,
     /// Suppressions that would have covered a finding and are over.
     expired: BTreeSet<usize>,
+    /// Room for the findings of the flow at hand.
+    of_flow: Vec<Finding>,
 }
 
 /// A finding and the flow that it is about.
@@ -52,31 +55,33 @@ impl Findings {
 }
 
 impl<'a> Join<'a> {
-    /// Asks the policy about every flow.
-    pub(super) fn judge(&self) -> Findings {
-        let (mut findings, mut of_flow) = (Findings::default(), Vec::new());
-        for flow in 0..self.places.len() {
-            let view = self.view(&self.places[flow]);
-            let subject = self.subject(flow, &view);
-            self.setting.policy.judge(&subject, self.setting.site, &mut of_flow);
-            for finding in of_flow.drain(..) {
-                let suppression =
-                    match self.setting.policy.cover_of(&finding, &subject, self.setting.site) {
-                        Cover::None => None,
-                        Cover::By(index) => Some(index),
-                        Cover::Expired(index) => {
-                            findings.expired.insert(index);
-                            None
-                        }
-                    };
-                findings.all.push(Judged { flow, finding, suppression });
-            }
+    /// Asks the policy about one flow, the `flow`-th of the places.
+    pub(super) fn judge(
+        &self,
+        flow: usize,
+        view: &View<'_>,
+        tagged: &Tagged<'_>,
+        findings: &mut Findings,
+    ) {
+        let Setting { policy, site, .. } = self.setting;
+        let subject = self.subject(view, tagged);
+        let mut of_flow = std::mem::take(&mut findings.of_flow);
+        policy.judge(&subject, site, &mut of_flow);
+        for finding in of_flow.drain(..) {
+            let suppression = match policy.cover_of(&finding, &subject, site) {
+                Cover::None => None,
+                Cover::By(index) => Some(index),
+                Cover::Expired(index) => {
+                    findings.expired.insert(index);
+                    None
+                }
+            };
+            findings.all.push(Judged { flow, finding, suppression });
         }
-        findings
+        findings.of_flow = of_flow;
     }
 
-    fn subject<'s>(&'s self, flow: usize, view: &View<'s>) -> Subject<'s> {
-        let tagged = self.tags.tagged(self.tag_of[flow]);
+    fn subject<'s>(&'s self, view: &View<'s>, tagged: &'s Tagged<'_>) -> Subject<'s> {
         let (initiator, responder) = (view.initiator(), view.responder());
         let site = self.setting.site;
         Subject {
