@@ -4,6 +4,7 @@
 //! above `--fail-on`, 2 the run failed, 3 inconclusive.
 
 mod analyze;
+mod bench;
 mod catalog;
 mod output;
 mod progress;
@@ -40,6 +41,8 @@ enum Command {
     Analyze(Box<analyze::Args>),
     /// Look things up in the port catalogue, check one, make one of another list
     Catalog(Box<catalog::Args>),
+    /// Measure how fast the pipeline is on this machine
+    Bench(bench::Args),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
         Command::Catalog(args) => catalog::run(&args, &mut io::stdout().lock()),
+        Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };

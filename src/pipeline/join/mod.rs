@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod resolve;
 pub mod totals;
 
+mod findings;
 mod hosts;
 mod places;
 mod records;
@@ -19,13 +20,15 @@ use crate::capture::{InputSummary, Source};
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::packet::{ObservationPoint, Timestamp};
+use crate::policy::Policy;
 use crate::report::record::{Record, Severity};
 use crate::report::summary::{Provenance, RunRecord, Summary, Totals as TotalsRecord};
-use crate::report::timeline::TimelineBuilder;
+use crate::site::Site;
 
 use super::Gathered;
 use super::ledger::Ledger;
 use super::outputs::Outputs;
+use findings::Findings;
 use hosts::Hosts;
 use places::Place;
 use tags::{TagNumber, Tags};
@@ -36,6 +39,10 @@ use view::View;
 pub struct Setting<'a> {
     /// The port catalogue.
     pub catalog: &'a Catalog,
+    /// What the user knows of the deployment.
+    pub site: &'a Site,
+    /// The rules.
+    pub policy: &'a Policy,
     /// From which severity on a finding fails the run.
     pub fail_on: Severity,
     /// The user's own words for what was left out.
@@ -74,13 +81,15 @@ pub fn report(
     };
     join.meet_hosts();
     join.tag();
+    let findings = join.judge();
     let mut ledger = gathered.front.ledger.clone();
     let totals = join.sum_up(&mut ledger);
+    join.write_alerts(&findings, outputs)?;
     join.write_flows(outputs)?;
     for host in join.host_records() {
         outputs.record(Record::Host(&host))?;
     }
-    let mut summary = join.summary(&totals, &ledger, &source.inputs());
+    let mut summary = join.summary(&totals, &ledger, &source.inputs(), &findings);
     summary.run = run();
     outputs.finish(&summary)?;
     Ok(summary)
@@ -166,14 +175,20 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn summary(&self, totals: &Totals, ledger: &Ledger, inputs: &[InputSummary]) -> Summary {
+    fn summary(
+        &self,
+        totals: &Totals,
+        ledger: &Ledger,
+        inputs: &[InputSummary],
+        findings: &Findings,
+    ) -> Summary {
         let span = self.gathered.front.span;
-        let (start, end) = span.unwrap_or_default();
+        let (_, end) = span.unwrap_or_default();
         let mut provenance = self.setting.provenance.clone();
         provenance.inputs = inputs.iter().map(Into::into).collect();
         Summary {
             timestamp: end,
-            verdict: self.verdict(ledger, inputs),
+            verdict: self.verdict(ledger, inputs, findings),
             totals: TotalsRecord {
                 traffic: totals.all.traffic(),
                 hosts: totals.hosts(),
@@ -185,16 +200,16 @@ impl<'a> Join<'a> {
             unclassified: totals.unclassified.traffic(),
             ledger: ledger::record(ledger, self.points),
             zones: None,
-            rules: Vec::new(),
-            timeline: TimelineBuilder::new(start, end).build(),
+            rules: self.rule_totals(findings),
+            timeline: self.timeline(findings),
             baseline_gone: Vec::new(),
-            warnings: self.warnings(),
+            warnings: self.warnings(findings),
             provenance,
             run: None,
         }
     }
 
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self, findings: &Findings) -> Vec<String> {
         let decoder = &self.gathered.front.decoder;
         let mut warnings: Vec<String> = decoder
             .unknown_links()
@@ -207,6 +222,7 @@ impl<'a> Join<'a> {
                 decoder.encaps_folded()
             ));
         }
+        warnings.extend(findings.expired(self.setting.site));
         warnings
     }
 

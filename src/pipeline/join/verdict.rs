@@ -1,6 +1,7 @@
 //! Pass, findings or inconclusive: what could hide something.
 
 use super::Join;
+use super::findings::Findings;
 use crate::capture::InputSummary;
 use crate::inspect::Uninspected;
 use crate::pipeline::ledger::Ledger;
@@ -8,7 +9,12 @@ use crate::report::summary::{Outcome, Reason, Verdict};
 
 impl Join<'_> {
     /// Judges the run.
-    pub(super) fn verdict(&self, ledger: &Ledger, inputs: &[InputSummary]) -> Verdict {
+    pub(super) fn verdict(
+        &self,
+        ledger: &Ledger,
+        inputs: &[InputSummary],
+        findings: &Findings,
+    ) -> Verdict {
         let mut reasons = self.blind_flows();
         let total = ledger.total();
         let dropped = total.dropped.kernel + total.dropped.ring + total.dropped.queue;
@@ -29,8 +35,15 @@ impl Join<'_> {
                 detail: format!("{broken} input(s) could not be read to the end"),
             });
         }
-        let result = if reasons.is_empty() { Outcome::Pass } else { Outcome::Inconclusive };
-        Verdict { result, fail_on: self.setting.fail_on, reasons, not_exercised: Vec::new() }
+        let fail_on = self.setting.fail_on;
+        let result = if findings.worst().is_some_and(|worst| worst >= fail_on) {
+            Outcome::Findings
+        } else if reasons.is_empty() {
+            Outcome::Pass
+        } else {
+            Outcome::Inconclusive
+        };
+        Verdict { result, fail_on, reasons, not_exercised: Vec::new() }
     }
 
     /// Counts the clear and undecided flows in which bytes are missing.
