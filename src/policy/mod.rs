@@ -3,7 +3,9 @@
 //! Takes TOML, the packs in the binary and the user's files; gives a [`Policy`] that judges flows at the
 //! join, once each. Holds no state of a run: the same flow gives the same findings in any order.
 
+pub mod baseline;
 mod compile;
+mod disabled;
 mod embedded;
 mod file;
 mod judge;
@@ -12,20 +14,24 @@ mod load;
 mod matrix;
 mod matrix_run;
 mod rule;
+mod shared;
 mod suppress;
 #[cfg(test)]
 mod tests;
+pub mod verdict;
 mod words;
 
 use std::fmt;
 
 use crate::catalog::ServiceId;
 use crate::inspect::EvidenceKind;
+pub use disabled::{DisabledRun, PortProof, PortState, Reach};
 pub use judge::{EvidenceNote, Finding, Note, Subject};
 pub use kind::{FindingKind, Severity, Trigger};
 pub use matrix::{Matrix, Row};
 pub use matrix_run::{Absence, MatrixRun, PairCounts, RowCounts, RowStatus};
 pub use rule::{Field, Rule};
+pub use shared::{SharedToken, TokenUse};
 pub use suppress::Cover;
 
 /// A file of rules that belong together.
