@@ -101,7 +101,8 @@ fn literal_len(rest: &str, before: Option<char>) -> Option<usize> {
         rest[from..].find(end).map_or(rest.len(), |at| from + at + end.len())
     };
     if rest.starts_with("//") {
-        return Some(until(0, "\n") - usize::from(rest[2..].contains('\n')));
+        // The end of the line stays.
+        return Some(rest.find('\n').unwrap_or(rest.len()));
     }
     if rest.starts_with("/*") {
         return Some(until(2, "*/"));
