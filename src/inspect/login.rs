@@ -56,6 +56,14 @@ impl Context<'_> {
         }
     }
 
+    /// Counts a login by SASL PLAIN: whom to act for, who, password, each behind a zero (RFC 4616 §2).
+    pub(super) fn plain(&mut self, kind: EvidenceKind, at: At, response: &[u8]) {
+        let mut parts = response.splitn(3, |byte| *byte == 0);
+        if let (Some(_), Some(user), Some(password)) = (parts.next(), parts.next(), parts.next()) {
+            self.login(kind, at, user, password);
+        }
+    }
+
     /// Returns what may be reported of a user name: itself if the operator said so, else its fingerprint.
     pub(super) fn user(&self, name: &[u8]) -> String {
         if self.options.show_users {

@@ -3,7 +3,10 @@
 //! Takes what each side of a connection began with; gives a verdict once one probe is sure. Ports only
 //! weigh in where bytes alone are a weak sign. A probe that said no is not asked again.
 
-use super::{Probe, Protocol, Sender, http1, tls};
+use super::{
+    Probe, Protocol, Sender, amqp, cassandra, databridge, dns, hazelcast, hdfs, http1, kafka,
+    kerberos, ldap, look, mqtt, ntp, rmi, snmp, spark, ssh, syslog, thrift, tls,
+};
 use crate::packet::Side;
 
 /// First bytes of a side that are enough for every probe to make up its mind; more need not be kept.
@@ -20,6 +23,8 @@ pub struct Start<'a> {
     pub other: &'a [u8],
     /// Port of this side, then of the other.
     pub ports: [u16; 2],
+    /// Nothing more comes from either side.
+    pub ended: bool,
 }
 
 /// What the probes say of a connection.
@@ -105,9 +110,27 @@ impl Prober {
 /// One protocol's look at the first bytes.
 type Look = fn(&Start<'_>) -> Probe;
 
-/// Every probe, the surest signatures first.
-const PROBES: [(Protocol, Look); 3] =
-    [(Protocol::Tls, tls::probe), (Protocol::Http2, http2_preface), (Protocol::Http, http1::probe)];
+/// Every probe, the surest signatures first: where two say yes, the first one is believed.
+const PROBES: [(Protocol, Look); 18] = [
+    (Protocol::Rmi, rmi::probe),
+    (Protocol::Tls, tls::probe),
+    (Protocol::Amqp, amqp::probe),
+    (Protocol::Hazelcast, hazelcast::probe),
+    (Protocol::Hdfs, hdfs::probe),
+    (Protocol::Ssh, ssh::probe),
+    (Protocol::Http2, http2_preface),
+    (Protocol::Http, http1::probe),
+    (Protocol::Thrift, thrift::probe),
+    (Protocol::Mqtt, mqtt::probe),
+    (Protocol::Ldap, ldap::probe),
+    (Protocol::Cassandra, cassandra::probe),
+    (Protocol::Databridge, databridge::probe),
+    (Protocol::Kerberos, kerberos::probe),
+    (Protocol::Dns, dns::probe),
+    (Protocol::Kafka, kafka::probe),
+    (Protocol::Spark, spark::probe),
+    (Protocol::Syslog, syslog::probe),
+];
 
 /// One bit a probe.
 const ALL: u32 = (1 << PROBES.len()) - 1;
@@ -128,13 +151,32 @@ pub(super) fn begins_with(bytes: &[u8], signature: &[u8], sender: Sender) -> Pro
     }
 }
 
-/// Looks at one datagram; tells whether it was recognised.
-pub fn datagram(
-    _ports: [u16; 2],
-    _side: Side,
-    _at: crate::packet::At,
-    _bytes: &[u8],
-    _context: &mut super::Context<'_>,
-) -> bool {
-    false
+/// One datagram to look at.
+#[derive(Clone, Copy)]
+pub struct Datagram<'a> {
+    /// Its bytes, as far as they were captured.
+    pub bytes: &'a [u8],
+    /// How many there were on the wire.
+    pub len: usize,
+    /// Port of its sender, then of the other side.
+    pub ports: [u16; 2],
+}
+
+/// Every look at a datagram, the surest signatures first.
+const DATAGRAMS: [(Protocol, fn(&Datagram<'_>) -> Result<Sender, look::Fault>); 8] = [
+    (Protocol::Snmp, |it| snmp::datagram(it.bytes, it.len)),
+    (Protocol::Kerberos, |it| kerberos::datagram(it.bytes, it.len)),
+    (Protocol::Ldap, |it| ldap::datagram(it.bytes, it.len)),
+    (Protocol::Hazelcast, |it| hazelcast::datagram(it.bytes)),
+    (Protocol::Thrift, |it| thrift::datagram(it.bytes)),
+    (Protocol::Dns, |it| dns::datagram(it.bytes, it.len)),
+    (Protocol::Ntp, |it| ntp::datagram(it.bytes, it.len, it.ports)),
+    (Protocol::Syslog, |it| syslog::datagram(it.bytes)),
+];
+
+/// Looks at one datagram: what it is can be told from its bytes alone, or not at all.
+pub fn datagram(datagram: &Datagram<'_>) -> Option<(Protocol, Sender)> {
+    DATAGRAMS
+        .iter()
+        .find_map(|(protocol, look)| look(datagram).ok().map(|sender| (*protocol, sender)))
 }
