@@ -6,6 +6,9 @@ use super::look::{Fault, Look, OrShort, ensure, verdict};
 use super::probe::Start;
 use super::{Probe, Sender};
 
+/// Ports of DNS, multicast DNS and LLMNR.
+const PORTS: [u16; 3] = [53, 5353, 5355];
+
 /// Header (RFC 1035 §4.1.1).
 const HEADER_LEN: usize = 12;
 
@@ -30,10 +33,13 @@ pub(super) fn probe(start: &Start<'_>) -> Probe {
 }
 
 /// Looks at a datagram, of which `len` bytes were on the wire.
-pub(super) fn datagram(bytes: &[u8], len: usize) -> Look {
+pub(super) fn datagram(bytes: &[u8], len: usize, ports: [u16; 2]) -> Look {
     let looked = message(bytes, len);
-    // What was cut has to be right as far as it goes, and to hold a question.
-    if looked == Err(Fault::Short) && bytes.len() < len { question_only(bytes) } else { looked }
+    // What was cut has to be right as far as it goes; on a port of DNS a question is enough, whatever is
+    // wrong behind it.
+    let is_cut = looked == Err(Fault::Short) && bytes.len() < len;
+    let on_port = looked.is_err() && ports.iter().any(|port| PORTS.contains(port));
+    if is_cut || on_port { question_only(bytes) } else { looked }
 }
 
 /// Sections of a message: how many questions, answers, authorities, additional records.
@@ -84,13 +90,13 @@ fn question_only(bytes: &[u8]) -> Look {
     let Header { is_response, counts } = header(&mut reader)?;
     ensure(counts[0] > 0)?;
     question(&mut reader, bytes.len())?;
+    // An empty name would leave little to tell.
+    ensure(bytes.len() - reader.rest().len() > HEADER_LEN + 6)?;
     Ok(if is_response { Sender::Responder } else { Sender::Initiator })
 }
 
 fn question(reader: &mut Reader<'_>, len: usize) -> Look<()> {
-    let first = name(reader, len)?;
-    // The names of NetBIOS are one label of 32 letters from A to P (RFC 1001 §14.1): not DNS.
-    ensure(!(first.len() == 32 && first.iter().all(|byte| matches!(byte, b'A'..=b'P'))))?;
+    name(reader, len)?;
     let kind = reader.u16().or_short()?;
     ensure(matches!(kind, 1..=300 | 0x7fff..=0x8001 | 0xff00..=0xffff))?;
     let class = reader.u16().or_short()?;
@@ -110,20 +116,17 @@ fn record(reader: &mut Reader<'_>, len: usize) -> Look<()> {
     reader.take(usize::from(data)).or_short().map(|_| ())
 }
 
-/// Takes a name and returns its first label; a pointer ends it and must lead into the message.
-fn name<'a>(reader: &mut Reader<'a>, len: usize) -> Look<&'a [u8]> {
-    let mut first: &[u8] = &[];
+/// Takes a name; a pointer ends it and must lead into the message.
+fn name(reader: &mut Reader<'_>, len: usize) -> Look<()> {
     let mut used = 1;
     loop {
         let label_len = reader.u8().or_short()?;
         match label_len {
-            0 => return Ok(first),
+            0 => return Ok(()),
             1..=63 => {
                 let is_label = |byte| byte >= 0x20 && byte != 0x7f;
                 let label = reader.expect_all(usize::from(label_len), is_label)?;
-                if used == 1 {
-                    first = label;
-                }
+                ensure(!is_netbios(label))?;
                 used += 1 + label.len();
                 ensure(used <= NAME_LEN_MAX)?;
             }
@@ -131,11 +134,16 @@ fn name<'a>(reader: &mut Reader<'a>, len: usize) -> Look<&'a [u8]> {
                 let low = reader.u8().or_short()?;
                 let to = usize::from(label_len & 0x3f) << 8 | usize::from(low);
                 ensure((HEADER_LEN..len).contains(&to))?;
-                return Ok(first);
+                return Ok(());
             }
             _ => return Err(Fault::Bad),
         }
     }
+}
+
+/// Tells whether a label is a name of NetBIOS: 32 letters from A to P (RFC 1001 §14.1). That is not DNS.
+fn is_netbios(label: &[u8]) -> bool {
+    label.len() == 32 && label.iter().all(|byte| matches!(byte, b'A'..=b'P'))
 }
 
 #[cfg(test)]
@@ -151,24 +159,38 @@ mod tests {
     const ANSWER: &str = "1a2b 8180 0001 0001 0000 0000
         03 677731 07 6578616d706c65 03 6f7267 00 0001 0001  c00c 0001 0001 0000003c 0004 0a000001";
 
+    fn look(bytes: &[u8], len: usize) -> Look {
+        datagram(bytes, len, [50_000, 9000])
+    }
+
+    #[test]
+    fn on_its_port_a_question_is_enough() {
+        let mut longer = hex(QUERY);
+        longer.push(0);
+        assert_eq!(datagram(&longer, longer.len(), [50_000, 53]), Ok(Sender::Initiator));
+        for junk in [&[0; 40][..], b"hello, this is no name server at all", &[0xff; 64], &[1; 20]] {
+            assert_eq!(datagram(junk, junk.len(), [50_000, 53]).ok(), None);
+        }
+    }
+
     #[test]
     fn a_message_is_told_when_all_of_it_parses() {
         let (query, answer) = (hex(QUERY), hex(ANSWER));
-        assert_eq!(datagram(&query, query.len()), Ok(Sender::Initiator));
-        assert_eq!(datagram(&answer, answer.len()), Ok(Sender::Responder));
+        assert_eq!(look(&query, query.len()), Ok(Sender::Initiator));
+        assert_eq!(look(&answer, answer.len()), Ok(Sender::Responder));
         for len in 0..query.len() {
-            assert!(datagram(&query[..len], len).is_err(), "cut to {len}");
+            assert!(look(&query[..len], len).is_err(), "cut to {len}");
         }
         let mut longer = query;
         longer.push(0);
-        assert_eq!(datagram(&longer, longer.len()), Err(Fault::Bad));
+        assert_eq!(look(&longer, longer.len()), Err(Fault::Bad));
     }
 
     #[test]
     fn a_captured_part_needs_its_question() {
         let query = hex(QUERY);
-        assert_eq!(datagram(&query[..34], query.len()), Ok(Sender::Initiator));
-        assert_eq!(datagram(&query[..20], query.len()), Err(Fault::Short));
+        assert_eq!(look(&query[..34], query.len()), Ok(Sender::Initiator));
+        assert_eq!(look(&query[..20], query.len()), Err(Fault::Short));
     }
 
     #[test]
@@ -192,9 +214,9 @@ mod tests {
             "8001 0110 0001 0000 0000 0000 20 4548464446454550454f46454341434143414341434143414341434143414341
              00 0020 0001",
         );
-        assert_eq!(datagram(&netbios, netbios.len()), Err(Fault::Bad));
+        assert_eq!(look(&netbios, netbios.len()), Err(Fault::Bad));
         for junk in [&[0; 12][..], &[0; 40], b"hello, this is no name server at all", &[0xff; 64]] {
-            assert_eq!(datagram(junk, junk.len()), Err(Fault::Bad));
+            assert_eq!(look(junk, junk.len()), Err(Fault::Bad));
         }
     }
 }

@@ -61,13 +61,17 @@ fn time(bytes: &[u8], len: usize, on_port: bool) -> Look {
     ensure(poll <= 24 || poll >= 0xf0)?;
     if mode == 3 {
         // A client may say nothing but its transmit time, and that at random.
-        let is_bare = is_empty(16) && is_empty(24) && is_empty(32);
+        // Interleaved, it repeats the server's times; at random, too.
+        let is_bare = word(4) == 0 && word(8) == 0 && is_empty(16);
         let is_full = is_now(40) && [16, 24, 32].into_iter().all(|at| is_empty(at) || is_now(at));
         ensure(on_port || len == HEADER_LEN)?;
         ensure(is_bare || is_full)?;
-        ensure(on_port || is_bare && stratum == 0 && is_now(40) && word(12) == 0)?;
+        let is_plain = is_bare && is_empty(24) && is_empty(32) && word(12) == 0;
+        ensure(on_port || is_plain && stratum == 0 && is_now(40))?;
     } else {
-        ensure(is_now(40) && [16, 24, 32].into_iter().all(|at| is_empty(at) || is_now(at)))?;
+        // The client's own time comes back as it was sent, and that may be at random.
+        ensure(is_now(40) && [16, 32].into_iter().all(|at| is_empty(at) || is_now(at)))?;
+        ensure(on_port || is_empty(24) || is_now(24))?;
         // A clock's resolution lies between a second and 2^-32.
         ensure(bytes[3] == 0 || bytes[3] >= 0xe0)?;
     }

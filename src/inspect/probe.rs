@@ -169,7 +169,7 @@ const DATAGRAMS: [(Protocol, fn(&Datagram<'_>) -> Result<Sender, look::Fault>); 
     (Protocol::Ldap, |it| ldap::datagram(it.bytes, it.len)),
     (Protocol::Hazelcast, |it| hazelcast::datagram(it.bytes)),
     (Protocol::Thrift, |it| thrift::datagram(it.bytes)),
-    (Protocol::Dns, |it| dns::datagram(it.bytes, it.len)),
+    (Protocol::Dns, |it| dns::datagram(it.bytes, it.len, it.ports)),
     (Protocol::Ntp, |it| ntp::datagram(it.bytes, it.len, it.ports)),
     (Protocol::Syslog, |it| syslog::datagram(it.bytes)),
 ];

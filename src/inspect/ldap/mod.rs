@@ -34,7 +34,7 @@ mod op {
 /// LDAP's reader.
 pub struct Ldap {
     client: Side,
-    halves: [Frames; 2],
+    requests: Frames,
     /// The client asked for TLS and has sent nothing since.
     asked_tls: bool,
     /// What follows is TLS.
@@ -44,8 +44,7 @@ pub struct Ldap {
 impl Ldap {
     /// Begins with the side that asks.
     pub fn new(client: Side) -> Self {
-        let halves = [Frames::new(HELD_MAX), Frames::new(HELD_MAX)];
-        Self { client, halves, asked_tls: false, tls: None }
+        Self { client, requests: Frames::new(HELD_MAX), asked_tls: false, tls: None }
     }
 
     /// Goes over to TLS.
@@ -97,10 +96,9 @@ fn bind(operation: &ber::Element<'_>, at: At, context: &mut Context<'_>) {
         return;
     };
     match authentication.tag {
-        0x80 if authentication.len > 0 => {
-            let password = if authentication.body.is_empty() { b"?" } else { authentication.body };
-            context.login(EvidenceKind::LdapSimpleBind, at, name.body, password);
-        }
+        // What is not whole is never guessed.
+        _ if !authentication.is_whole() => context.facts.uninspected.add(Uninspected::LIMIT),
+        0x80 => context.login(EvidenceKind::LdapSimpleBind, at, name.body, authentication.body),
         0xa3 => {
             let mut sasl = authentication.open();
             let is_plain = sasl.expect(tag::OCTETS).is_ok_and(|name| name.body == b"PLAIN");
@@ -130,9 +128,8 @@ impl Ldap {
     /// Reads the client's messages up to the end of the piece, or to where TLS begins.
     fn requests(&mut self, at: At, bytes: &[u8], context: &mut Context<'_>) -> Progress {
         let client = self.client;
-        let half = &mut self.halves[client.index()];
-        if half.is_lost() && probe::is_message(bytes) {
-            *half = Frames::new(HELD_MAX);
+        if self.requests.is_lost() && probe::is_message(bytes) {
+            self.requests = Frames::new(HELD_MAX);
         }
         let mut rest = bytes;
         loop {
@@ -143,8 +140,7 @@ impl Ldap {
                     return self.upgrade(context).data(client, at, rest, context);
                 }
             }
-            let half = &mut self.halves[client.index()];
-            let read = half.push(rest, at, size, |frame| match request(&frame, context) {
+            let read = self.requests.push(rest, at, size, |frame| match request(&frame, context) {
                 Step::AskTls if frame.is_whole() => Next::Stop,
                 _ => Next::Go,
             });
@@ -152,7 +148,7 @@ impl Ldap {
                 return Progress::More;
             }
             self.asked_tls = true;
-            rest = &rest[rest.len() - half.unread_len()..];
+            rest = &rest[rest.len() - self.requests.unread_len()..];
             if rest.is_empty() {
                 return Progress::More;
             }
@@ -173,7 +169,7 @@ impl Inspector for Ldap {
         if let Some(tls) = &mut self.tls {
             return tls.gap(side, len, context);
         }
-        if side == self.client && !self.halves[side.index()].gap(len) {
+        if side == self.client && !self.requests.gap(len) {
             context.facts.uninspected.add(Uninspected::HOLE);
         }
         Progress::More
@@ -182,6 +178,13 @@ impl Inspector for Ldap {
     fn close(&mut self, side: Side, context: &mut Context<'_>) -> Progress {
         match &mut self.tls {
             Some(tls) => tls.close(side, context),
+            None if side == self.client => {
+                // A message whose length is wrong is never whole; a server may read it all the same.
+                if let Some(frame) = self.requests.cut() {
+                    request(&frame, context);
+                }
+                Progress::Enough
+            }
             None => Progress::More,
         }
     }
@@ -189,7 +192,7 @@ impl Inspector for Ldap {
     fn skippable(&self, side: Side) -> u64 {
         match &self.tls {
             Some(tls) => tls.skippable(side),
-            None if side == self.client => match self.halves[side.index()].skippable() {
+            None if side == self.client => match self.requests.skippable() {
                 // A lost side waits for a message to begin.
                 u64::MAX => 0,
                 skippable => skippable,

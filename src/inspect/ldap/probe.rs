@@ -54,7 +54,7 @@ fn operation_fits(operation: &Element<'_>) -> Look {
                 // A long name does not fit into what is kept; its place says enough.
                 return if name.len > 512 { Ok(Sender::Initiator) } else { Err(Fault::Short) };
             }
-            ensure(matches!(fields.next()?.tag, 0x80 | 0xa3) && fields.is_over())?;
+            ensure(matches!(fields.next()?.tag, 0x80 | 0xa3))?;
         }
         // Unbind, abandon, delete: nothing, a number, a name.
         0x42 => ensure(operation.len == 0)?,
