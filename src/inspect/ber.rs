@@ -70,6 +70,11 @@ impl<'a> Walk<'a> {
         self.left == 0
     }
 
+    /// Returns the next element's tag.
+    pub(super) fn peek(&self) -> Option<u8> {
+        if self.left == 0 { None } else { self.rest.first().copied() }
+    }
+
     /// Takes the next element.
     pub(super) fn next(&mut self) -> Look<Element<'a>> {
         ensure(self.left >= 2)?;

@@ -65,9 +65,11 @@ fn request(start: &Start<'_>) -> Look {
     match (first.key, first.version) {
         // No body in the first three versions; then fields that are tagged.
         (API_VERSIONS, 0..=2) => {
-            ensure(body_len == 0 && first.number < 1 << 24)?;
+            // Some clients send an empty list of calls.
+            ensure(matches!(body_len, 0 | 4) && first.number < 1 << 24)?;
             // Bytes of an empty body and of an empty name could be anything's.
             ensure(first.client.is_some_and(|client| !client.is_empty()))?;
+            reader.expect(&[0; 4][..body_len])?;
             return Ok(Sender::Initiator);
         }
         (API_VERSIONS, _) => return software(&mut reader, body_len),
@@ -170,6 +172,7 @@ mod tests {
     #[test]
     fn the_first_call_of_a_client_names_it() {
         named_in_all_pieces(KAFKA, CLIENT, &call(18, 0, 1, b"rdkafka", b""));
+        named_in_all_pieces(KAFKA, CLIENT, &call(18, 0, 4, b"rdkafka", &[0; 4]));
         let body = b"\0\x12apache-kafka-java\x063.7.0\0";
         named_in_all_pieces(KAFKA, CLIENT, &call(18, 3, 0, b"console-producer", body));
         named_in_all_pieces(KAFKA, CLIENT, &call(3, 1, 7, b"sarama", b"\0\0\0\x01\0\x05audit"));
@@ -194,7 +197,7 @@ mod tests {
     fn a_header_that_does_not_fit_is_none() {
         never_named(&[(CLIENT, call(18, 0, 1, b"", b""))]);
         never_named(&[(CLIENT, call(18, 0, 1, b"x\x01", b""))]);
-        never_named(&[(CLIENT, call(18, 0, 1, b"rdkafka", b"\0"))]);
+        never_named(&[(CLIENT, call(18, 0, 1, b"rdkafka", b"\0\0\0\x01"))]);
         never_named(&[(CLIENT, call(200, 0, 1, b"rdkafka", b""))]);
     }
 }

@@ -7,6 +7,9 @@ use super::look::{Look, OrShort, ensure, verdict};
 use super::probe::Start;
 use super::{Probe, Sender};
 
+/// Kerberos' port (RFC 4120 §7.2.1).
+const PORT: u16 = 88;
+
 /// Largest message over TCP that is believed: tickets with large authorisation data have some 64 KiB.
 const LEN_MAX: u32 = 1 << 20;
 
@@ -25,7 +28,11 @@ fn over_tcp(bytes: &[u8]) -> Look {
 }
 
 /// Looks at a datagram, of which `len` bytes were on the wire.
-pub(super) fn datagram(bytes: &[u8], len: usize) -> Look {
+pub(super) fn datagram(bytes: &[u8], len: usize, ports: [u16; 2]) -> Look {
+    // On its port, version and type are enough, and lengths may be wrong.
+    if ports.contains(&PORT) {
+        return message(bytes, ber::first(bytes)?.total_len());
+    }
     message(bytes, len)
 }
 
@@ -74,12 +81,23 @@ mod tests {
         bytes
     }
 
+    fn look(bytes: &[u8], len: usize) -> Look {
+        datagram(bytes, len, [50_000, 8000])
+    }
+
+    #[test]
+    fn on_its_port_the_length_may_be_wrong() {
+        let request = as_message(0x6a, 0xa1, 10);
+        assert_eq!(datagram(&request, 204, [50_000, 88]), Ok(Sender::Initiator));
+        assert_eq!(datagram(&[0x6a; 40], 40, [50_000, 88]), Err(Fault::Bad));
+    }
+
     #[test]
     fn a_message_is_told_over_udp_and_tcp() {
         let request = as_message(0x6a, 0xa1, 10);
-        assert_eq!(datagram(&request, 203), Ok(Sender::Initiator));
-        assert_eq!(datagram(&request, 204), Err(Fault::Bad));
-        assert_eq!(datagram(&as_message(0x7e, 0xa0, 30), 203), Ok(Sender::Responder));
+        assert_eq!(look(&request, 203), Ok(Sender::Initiator));
+        assert_eq!(look(&request, 204), Err(Fault::Bad));
+        assert_eq!(look(&as_message(0x7e, 0xa0, 30), 203), Ok(Sender::Responder));
         let mut stream = hex("000000cb");
         stream.extend(&request);
         named_in_all_pieces(from_client(Protocol::Kerberos), CLIENT, &stream);
@@ -90,11 +108,11 @@ mod tests {
 
     #[test]
     fn version_and_type_must_fit() {
-        assert_eq!(datagram(&as_message(0x6a, 0xa1, 12), 203), Err(Fault::Bad));
-        assert_eq!(datagram(&as_message(0x6a, 0xa0, 10), 203), Err(Fault::Bad));
+        assert_eq!(look(&as_message(0x6a, 0xa1, 12), 203), Err(Fault::Bad));
+        assert_eq!(look(&as_message(0x6a, 0xa0, 10), 203), Err(Fault::Bad));
         let mut request = as_message(0x6a, 0xa1, 10);
         request[10] = 4;
-        assert_eq!(datagram(&request, 203), Err(Fault::Bad));
+        assert_eq!(look(&request, 203), Err(Fault::Bad));
         let mut stream = hex("000000cc");
         stream.extend(as_message(0x6a, 0xa1, 10));
         never_named(&[(CLIENT, stream)]);

@@ -6,6 +6,9 @@ use super::probe::Datagram;
 use super::{Context, EvidenceKind, Sender};
 use crate::packet::At;
 
+/// Ports of agents and of those who take traps (RFC 3417 §3.1).
+const PORTS: [u16; 2] = [161, 162];
+
 /// Longest community that is believed.
 const COMMUNITY_LEN_MAX: usize = 255;
 
@@ -21,9 +24,9 @@ mod pdu {
     pub(super) const REPORT: u8 = 0xa8;
 }
 
-/// Looks at a datagram, of which `len` bytes were on the wire.
-pub(super) fn datagram(bytes: &[u8], len: usize) -> Look {
-    match parse(bytes, len)? {
+/// Looks at a datagram.
+pub(super) fn datagram(it: &Datagram<'_>) -> Look {
+    match parse(it)? {
         Message::Community { pdu: pdu::RESPONSE | pdu::REPORT, .. } => Ok(Sender::Responder),
         Message::Community { .. } => Ok(Sender::Initiator),
         Message::V3 => Ok(Sender::Either),
@@ -32,7 +35,7 @@ pub(super) fn datagram(bytes: &[u8], len: usize) -> Look {
 
 /// Counts the community of a request.
 pub(super) fn read(datagram: &Datagram<'_>, at: At, context: &mut Context<'_>) {
-    let Ok(Message::Community { community, pdu }) = parse(datagram.bytes, datagram.len) else {
+    let Ok(Message::Community { community, pdu }) = parse(datagram) else {
         return;
     };
     // A response and a report say the request's again; a trap asks for nothing.
@@ -52,10 +55,13 @@ enum Message<'a> {
     V3,
 }
 
-fn parse(bytes: &[u8], len: usize) -> Look<Message<'_>> {
+fn parse<'a>(it: &Datagram<'a>) -> Look<Message<'a>> {
+    let bytes = it.bytes;
     ensure(bytes.first().is_none_or(|first| *first == tag::SEQUENCE))?;
     let message = ber::first(bytes)?;
-    ensure(message.total_len() == len)?;
+    // On their ports agents are lenient with lengths, and so are we.
+    let on_port = it.ports.iter().any(|port| PORTS.contains(port));
+    ensure(on_port || message.total_len() == it.len)?;
     let mut fields = message.open();
     match fields.number(tag::INTEGER)? {
         0 | 1 => {
@@ -64,8 +70,14 @@ fn parse(bytes: &[u8], len: usize) -> Look<Message<'_>> {
             if !community.is_whole() {
                 return Err(Fault::Short);
             }
+            let pdu = fields.peek().or_short()?;
+            ensure((pdu::GET..=pdu::REPORT).contains(&pdu))?;
+            if on_port {
+                ensure(community.body.iter().all(u8::is_ascii_graphic))?;
+                return Ok(Message::Community { community: community.body, pdu });
+            }
             let data = fields.next()?;
-            ensure((pdu::GET..=pdu::REPORT).contains(&data.tag) && fields.is_over())?;
+            ensure(fields.is_over())?;
             let mut data_fields = data.open();
             if data.tag == pdu::TRAP_1 {
                 data_fields.expect(tag::OID)?;
@@ -118,6 +130,20 @@ mod tests {
         bytes
     }
 
+    fn look(bytes: &[u8], len: usize) -> Look {
+        datagram(&Datagram { bytes, len, ports: [50_000, 9000] })
+    }
+
+    #[test]
+    fn on_its_port_lengths_may_be_wrong() {
+        let mut bytes = message(0, b"public", 0xa0);
+        bytes[1] -= 1;
+        let on = |bytes| datagram(&Datagram { bytes, len: bytes.len(), ports: [50_000, 161] });
+        assert_eq!(on(&bytes[..]), Ok(Sender::Initiator));
+        assert_eq!(on(&[0x30; 60]), Err(Fault::Bad));
+        assert_eq!(on(b"0hello, agent"), Err(Fault::Bad));
+    }
+
     fn counts(messages: &[Vec<u8>]) -> Vec<(EvidenceKind, u64, u64)> {
         let mut facts = Facts::default();
         let fingerprinter = Fingerprinter::new(b"key");
@@ -133,7 +159,7 @@ mod tests {
 
     #[test]
     fn messages_are_told_with_their_sender() {
-        let look = |bytes: &[u8]| datagram(bytes, bytes.len());
+        let look = |bytes: &[u8]| look(bytes, bytes.len());
         assert_eq!(look(&message(0, b"public", 0xa0)), Ok(Sender::Initiator));
         assert_eq!(look(&message(1, b"public", 0xa2)), Ok(Sender::Responder));
         let v3 = hex("303e020103 3011 020420dd06a9 020300ffe3 040104 020103
@@ -144,12 +170,12 @@ mod tests {
     #[test]
     fn lengths_must_agree_with_the_datagram() {
         let bytes = message(1, b"public", 0xa0);
-        assert_eq!(datagram(&bytes, bytes.len() + 1), Err(Fault::Bad));
-        assert_eq!(datagram(&bytes[..9], 9), Err(Fault::Bad));
+        assert_eq!(look(&bytes, bytes.len() + 1), Err(Fault::Bad));
+        assert_eq!(look(&bytes[..9], 9), Err(Fault::Bad));
         for place in [0, 1, 2, 3, 4, 5, 6, 13, 14, 15, 16] {
             let mut wrong = bytes.clone();
             wrong[place] ^= 0x41;
-            assert!(datagram(&wrong, wrong.len()).is_err(), "byte {place}");
+            assert!(look(&wrong, wrong.len()).is_err(), "byte {place}");
         }
     }
 
