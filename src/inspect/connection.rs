@@ -131,7 +131,7 @@ impl Default for Connection {
 impl Reading<'_, '_> {
     /// Both sides have ended: what was undecided for want of bytes is decided with what there is.
     fn end(&mut self) {
-        let first = self.opener.unwrap_or(self.likely_client());
+        let first = self.opener.unwrap_or_else(|| self.likely_client());
         for side in [first, first.other()] {
             let outcome = self.ask(side, true);
             if let Outcome::Confirmed { protocol, initiator } = outcome {
@@ -207,7 +207,7 @@ impl Reading<'_, '_> {
         self.context.facts.protocol = Some(protocol);
         self.context.facts.initiator = initiator;
         self.context.facts.recognised = recognised;
-        let client = initiator.or(self.opener).unwrap_or(self.likely_client());
+        let client = initiator.or(self.opener).unwrap_or_else(|| self.likely_client());
         let midway = [low.midway, high.midway];
         *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, client, midway)));
         let mut pieces: Vec<(At, Side, usize, usize)> = Vec::new();

@@ -56,7 +56,8 @@ fn header(reader: &mut Reader<'_>) -> Look<Header> {
     let low = reader.u8().or_short()?;
     let is_response = high & 0x80 != 0;
     // A query has no error, and the bit before AD is zero in both (RFC 5395 §2).
-    ensure(low & 0x40 == 0 && (is_response || low & 0x0f == 0) && low & 0x0f <= 11)?;
+    let code = low % 16;
+    ensure(low & 0x40 == 0 && (is_response || code == 0) && code <= 11)?;
     let mut counts = [0; 4];
     for count in &mut counts {
         *count = reader.u16().or_short()?;
@@ -141,7 +142,7 @@ fn name(reader: &mut Reader<'_>, len: usize) -> Look<()> {
     }
 }
 
-/// Tells whether a label is a name of NetBIOS: 32 letters from A to P (RFC 1001 §14.1). That is not DNS.
+/// Tells whether a label is one of `NetBIOS`: 32 letters from A to P (RFC 1001 §14.1). That is not DNS.
 fn is_netbios(label: &[u8]) -> bool {
     label.len() == 32 && label.iter().all(|byte| matches!(byte, b'A'..=b'P'))
 }

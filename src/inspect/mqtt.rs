@@ -42,17 +42,14 @@ fn connect(bytes: &[u8]) -> Look {
 /// Takes name and level and returns the level, without the bit that bridges set.
 fn protocol(reader: &mut Reader<'_>) -> Look<u8> {
     reader.expect(&[0])?;
-    match reader.expect_u8(|len| matches!(len, 4 | 6))? {
-        4 => {
-            reader.expect(b"MQTT")?;
-            reader.expect_u8(|level| matches!(level & 0x7f, 4 | 5))
-        }
-        _ => {
-            reader.expect(b"MQIsdp")?;
-            reader.expect_u8(|level| level & 0x7f == 3)
-        }
-    }
-    .map(|level| level & 0x7f)
+    let level = if reader.expect_u8(|len| matches!(len, 4 | 6))? == 4 {
+        reader.expect(b"MQTT")?;
+        reader.expect_u8(|level| matches!(level & 0x7f, 4 | 5))
+    } else {
+        reader.expect(b"MQIsdp")?;
+        reader.expect_u8(|level| level & 0x7f == 3)
+    };
+    level.map(|level| level & 0x7f)
 }
 
 /// CONNACK: flag and code, then the next packet or nothing; or properties of version 5.
@@ -93,7 +90,7 @@ fn midway(start: &Start<'_>) -> Look {
         let fits = match first >> 4 {
             3 => first & 0x06 != 0x06,
             6 | 8 | 10 => first & 0x0f == 2,
-            4 | 5 | 7 | 9 | 11..=14 => first & 0x0f == 0,
+            4 | 5 | 7 | 9 | 11..=14 => first % 16 == 0,
             _ => false,
         };
         ensure(fits)?;

@@ -28,7 +28,11 @@ impl Tail {
     /// Returns the packet that brought the byte at an offset.
     pub(super) fn at(&self, offset: usize) -> At {
         let place = self.pieces.partition_point(|(end, _)| *end <= offset);
-        self.pieces.get(place).or(self.pieces.last()).map(|piece| piece.1).unwrap_or_default()
+        self.pieces
+            .get(place)
+            .or_else(|| self.pieces.last())
+            .map(|piece| piece.1)
+            .unwrap_or_default()
     }
 
     /// Lets go of the first bytes.

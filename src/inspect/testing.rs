@@ -80,6 +80,8 @@ pub(super) fn same_in_all_pieces<I: Inspector>(begin: impl Fn() -> I, talk: &[(S
     assert_eq!(without_frames(read(begin(), &single)), whole, "in single bytes");
 }
 
+type Index = prop::sample::Index;
+
 /// Proves that no mutation, cut or hole makes an inspector panic.
 pub(super) fn survives_mutations<I: Inspector>(begin: impl Fn() -> I, talk: &[(Side, Vec<u8>)]) {
     let change = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>());
@@ -90,7 +92,6 @@ pub(super) fn survives_mutations<I: Inspector>(begin: impl Fn() -> I, talk: &[(S
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    type Index = prop::sample::Index;
     let prove = |(changes, [message, hole], len): (Vec<(Index, Index, u8)>, [Index; 2], u64)| {
         let mut talk = talk.to_vec();
         for (message, place, value) in changes {

@@ -180,22 +180,23 @@ fn of_v1(bytes: &[u8]) -> Option<Said<'_>> {
     };
     match code {
         0x41 => {
-            let mechanism = value(&mut reader)?.unwrap_or_default();
+            let mechanism = value(&mut reader)?;
             // A list may end before the response.
-            let response = if reader.is_empty() { None } else { value(&mut reader)? };
-            Some(Said::Login { mechanism, response: response.filter(|it| !it.is_empty()) })
+            let response = if reader.is_empty() { &[] } else { value(&mut reader)? };
+            let response = (!response.is_empty()).then_some(response);
+            Some(Said::Login { mechanism, response })
         }
-        0x43 => Some(Said::Response(value(&mut reader)?.unwrap_or_default())),
+        0x43 => Some(Said::Response(value(&mut reader)?)),
         _ => Some(Said::Nothing),
     }
 }
 
-/// Takes a symbol, string or binary of 1.0; `Some(None)` for a null.
-fn value<'a>(reader: &mut Reader<'a>) -> Option<Option<&'a [u8]>> {
+/// Takes a symbol, string or binary of 1.0; a null is empty.
+fn value<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
     match reader.u8()? {
-        0x40 => Some(None),
-        0xa0 | 0xa1 | 0xa3 => reader.bytes8().map(Some),
-        0xb0 | 0xb1 | 0xb3 => reader.bytes32().map(Some),
+        0x40 => Some(&[]),
+        0xa0 | 0xa1 | 0xa3 => reader.bytes8(),
+        0xb0 | 0xb1 | 0xb3 => reader.bytes32(),
         _ => None,
     }
 }

@@ -92,7 +92,7 @@ impl Amqp {
             let mut last = Step::Go;
             let size = |head: &[u8]| size(head, version.get());
             let read = self.requests.push(rest, at, size, |frame| {
-                let spoken = version.get().or(guess(frame.bytes));
+                let spoken = version.get().or_else(|| guess(frame.bytes));
                 last = login::frame(&frame, spoken, awaits_response, context);
                 if last == Step::Go { Next::Go } else { Next::Stop }
             });
@@ -128,7 +128,7 @@ fn size(head: &[u8], version: Option<Version>) -> Size {
     if !there.is_empty() && b"AMQP".starts_with(there) {
         return if there.len() < 4 { Size::Need(4) } else { Size::Is(HEADER_LEN as u64) };
     }
-    let len = match (version.or(guess(head)), head) {
+    let len = match (version.or_else(|| guess(head)), head) {
         (_, []) => return Size::Need(1),
         (Some(Version::V0), [kind, ..]) if !matches!(kind, 1..=4 | 8) => return Size::Bad,
         (Some(Version::V0), [_, _, _, a, b, c, d, ..]) => {

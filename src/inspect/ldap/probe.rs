@@ -69,18 +69,14 @@ fn operation_fits(operation: &Element<'_>) -> Look {
             ensure(matches!(fields.number(tag::ENUMERATED)?, 0..=3))?;
             fields.number(tag::INTEGER)?;
         }
-        // Modify, add: name and list; rename and compare: name and more.
-        0x66 | 0x68 => {
+        // Modify, add, compare: name and list; rename: two names.
+        0x66 | 0x68 | 0x6e => {
             name(&fields.expect(tag::OCTETS)?)?;
             fields.expect(tag::SEQUENCE)?;
         }
         0x6c => {
             name(&fields.expect(tag::OCTETS)?)?;
             name(&fields.expect(tag::OCTETS)?)?;
-        }
-        0x6e => {
-            name(&fields.expect(tag::OCTETS)?)?;
-            fields.expect(tag::SEQUENCE)?;
         }
         // Extended: an object's number as text.
         0x77 => {

@@ -219,14 +219,13 @@ impl Rmi {
             _ => Asked::Other,
         };
         self.has_called = true;
-        match self.early.take() {
-            Some(is_normal) => admit(asked, is_normal, context),
-            None => {
-                if self.asked.len() == ASKED_MAX {
-                    self.asked.clear();
-                }
-                self.asked.push_back(asked);
+        if let Some(is_normal) = self.early.take() {
+            admit(asked, is_normal, context);
+        } else {
+            if self.asked.len() == ASKED_MAX {
+                self.asked.clear();
             }
+            self.asked.push_back(asked);
         }
         Ok(())
     }

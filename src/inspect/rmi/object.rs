@@ -59,7 +59,7 @@ pub(super) fn credentials(arguments: &[u8]) -> Look<Argument<'_>> {
     // The class and the array have the first two handles.
     let mut handles: [Option<&[u8]>; 2] = [None; 2];
     let mut known = 0;
-    for index in 0..count.min(2) as usize {
+    for place in strings.iter_mut().take(count.min(2) as usize) {
         let string = match reader.u8().or_short()? {
             code::NULL => None,
             code::REFERENCE => {
@@ -73,11 +73,11 @@ pub(super) fn credentials(arguments: &[u8]) -> Look<Argument<'_>> {
             }
             _ => return Ok(Argument::Object),
         };
-        if let (Some(text), Some(place)) = (string, handles.get_mut(known)) {
-            *place = Some(text);
+        if let (Some(text), Some(handle)) = (string, handles.get_mut(known)) {
+            *handle = Some(text);
             known += 1;
         }
-        strings[index] = string;
+        *place = string;
     }
     let [user, password] = strings.map(Option::unwrap_or_default);
     Ok(Argument::Credentials { user, password })
