@@ -4,6 +4,7 @@ mod architecture;
 mod contract;
 mod hostile;
 mod public;
+mod public_captures;
 mod sameness;
 mod secrets;
 mod streams;
