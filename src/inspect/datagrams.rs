@@ -34,6 +34,11 @@ impl Datagrams {
         Progress::More
     }
 
+    /// Learns that a datagram was counted and lost.
+    pub fn lose(&mut self) {
+        self.facts.uninspected.add(Uninspected::HOLE);
+    }
+
     /// Returns the facts so far.
     pub fn facts(&self) -> &Facts {
         &self.facts
