@@ -11,6 +11,7 @@ use crate::packet::{
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 pub mod ebpf;
 pub mod file;
+pub mod held;
 pub mod mix;
 
 /// Bytes that a block offers for frames: large enough to make a hand-over rare, small enough to stay

@@ -15,7 +15,7 @@ pub struct Candidate {
 }
 
 /// Which services listen where, and in which order they are named.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Index {
     /// By transport: port → place in `lists`; 0 is the empty list.
     documented: [Table; 2],
@@ -26,7 +26,7 @@ pub(super) struct Index {
 }
 
 /// One list of candidates for each port.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Table {
     places: Box<[u16]>,
     lists: Vec<Box<[Candidate]>>,

@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::packet::Transport;
 
 /// All products and their services, and which of them listen where.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Catalog {
     products: Vec<Product>,
     services: Vec<Service>,
@@ -200,6 +200,25 @@ impl Catalog {
         offset_max: u16,
     ) -> impl Iterator<Item = Candidate> + '_ {
         self.index.moved_to(transport, port, offset_max)
+    }
+
+    /// Returns the services without a number of their own that speak a protocol in clear over a
+    /// transport: what an uncatalogued port may be where that protocol was seen.
+    pub fn random(
+        &self,
+        transport: Transport,
+        protocol: AppProtocol,
+    ) -> impl Iterator<Item = Candidate> + '_ {
+        let fits = move |service: &Service| {
+            service.port == Port::None
+                && service.transports.has(transport)
+                && service.protocol == protocol
+                && service.encryption != Encryption::Tls
+        };
+        let ids = self.services.iter().enumerate().filter(move |(_, service)| fits(service));
+        ids.filter_map(|(id, _)| {
+            u16::try_from(id).ok().map(|id| Candidate { service: ServiceId(id), offset: 0 })
+        })
     }
 
     /// Returns the SHA-256 of the catalogue's files, in hexadecimal.

@@ -220,6 +220,11 @@ impl Tcp {
         self.sides.iter().any(|side| side.done.has(Done::SYN_ACK | Done::DATA))
     }
 
+    /// Tells whether a side answered: a SYN/ACK, or data of its own.
+    pub fn is_answered_by(&self, side: Side) -> bool {
+        self.side(side).done.has(Done::SYN_ACK | Done::DATA)
+    }
+
     /// Tells whether a SYN was answered by nothing but a reset.
     pub fn is_refused(&self, initiator: Side) -> bool {
         let (from, to) = (self.side(initiator), self.side(initiator.other()));

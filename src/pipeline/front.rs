@@ -72,6 +72,8 @@ pub struct Front {
     pub span: Option<(Timestamp, Timestamp)>,
     /// Frames read so far.
     pub frames: u64,
+    /// Bytes that they had on the wire.
+    pub wire_bytes: u64,
 }
 
 impl Front {
@@ -84,6 +86,7 @@ impl Front {
             broken: Vec::new(),
             span: None,
             frames: 0,
+            wire_bytes: 0,
         }
     }
 
@@ -164,10 +167,11 @@ impl Front {
             let whole = whole_of(&block.merged, &mut merged, index);
             let packets = u64::from(whole.packets);
             self.ledger.point(record.point).received += packets;
+            self.wire_bytes += u64::from(record.wire_len) + u64::from(whole.headers_len);
             let span = self.span.get_or_insert((record.time, record.time));
             span.0 = span.0.min(record.time);
             span.1 = span.1.max(record.time);
-            if config.filters && !keeps(config, &block.frame(index, first_number)) {
+            if config.has_filters() && !keeps(config, &block.frame(index, first_number)) {
                 self.ledger.point(record.point).filtered += packets;
                 continue;
             }
@@ -222,6 +226,7 @@ impl Front {
     fn deal_count(&mut self, count: &FlowCount, frame: usize, batches: &mut [Batch]) {
         let ledger = self.ledger.point(count.point);
         ledger.received += count.packets;
+        self.wire_bytes += count.bytes;
         if count.lost > 0 {
             *ledger.uninspected.entry("sample").or_default() += count.lost;
         }

@@ -3,7 +3,7 @@
 //! Takes packets and their payload in the order of capture; gives flows with their facts. A plain
 //! struct: which thread owns it changes nothing.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::capture::{FlowCount, Verdict};
 use crate::decode::Quoted;
@@ -36,7 +36,7 @@ pub struct Shard {
     inspected: Vec<Inspected>,
     free: Vec<Slot>,
     /// Frames of flows that were seen at another point than the flow's first one.
-    elsewhere: HashMap<(FlowNumber, PointId), u64>,
+    elsewhere: BTreeMap<(FlowNumber, PointId), u64>,
 }
 
 impl Shard {
@@ -133,6 +133,16 @@ impl Shard {
         self.table.numbers().map(|number| (number, self.table.flow(number)))
     }
 
+    /// Returns the number of flows.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Tells whether there is no flow.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Returns a flow.
     pub fn flow(&self, number: FlowNumber) -> &Flow {
         self.table.flow(number)
@@ -148,9 +158,10 @@ impl Shard {
         }
     }
 
-    /// Returns the frames of flows that were seen at another point than the flow's first one.
-    pub fn elsewhere(&self) -> &HashMap<(FlowNumber, PointId), u64> {
-        &self.elsewhere
+    /// Returns the other points than its first one at which frames of a flow were seen, in order.
+    pub fn elsewhere(&self, number: FlowNumber) -> impl Iterator<Item = (PointId, u64)> + '_ {
+        let of = (number, PointId(0))..=(number, PointId(u16::MAX));
+        self.elsewhere.range(of).map(|(&(_, point), &frames)| (point, frames))
     }
 
     fn segment(

@@ -1,1 +1,5 @@
-//! TODO
+//! Facts of a flow, a host, a zone → findings: rules, matrices, suppressions, the verdict.
+
+mod kind;
+
+pub use kind::{FindingKind, Severity, Trigger};

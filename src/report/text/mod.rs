@@ -94,6 +94,10 @@ impl Sink for Text {
         Ok(())
     }
 
+    fn wants_flows(&self) -> bool {
+        false
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
