@@ -130,6 +130,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Returns the UDP ports that are taken for tunnels until their content says otherwise.
+    pub fn tunnel_ports(&self) -> Vec<u16> {
+        tunnel::port::ALL.into_iter().chain(self.vxlan_ports.iter().copied()).collect()
+    }
+
     fn rules(&self) -> Rules<'_> {
         Rules { ignore_vlan: self.ignore_vlan, vxlan_ports: &self.vxlan_ports }
     }

@@ -58,6 +58,9 @@ const HARDWARE_ETHERNET: [u16; 2] = [1, 772];
 /// `WireGuard`).
 const HARDWARE_IP: [u16; 8] = [512, 519, 768, 769, 776, 778, 823, 0xfffe];
 
+/// UDP ports of GTP-U, Teredo, VXLAN (two), its generic extension and Geneve.
+const TUNNEL_PORTS: [u16; 6] = [2152, 3544, 4789, 8472, 4790, 6081];
+
 /// How the program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Attach {
@@ -84,7 +87,7 @@ pub struct Options {
     /// Leaves VLAN ids out of the key; must be as for decoding.
     pub ignore_vlan: bool,
     /// UDP ports whose datagrams may hold tunnels, and are handed up whole; at most 16. Must hold
-    /// every port that decoding takes for one.
+    /// every port that decoding takes for one: beside the six assigned ones, the user's own.
     pub tunnel_ports: Vec<u16>,
     /// How the program is attached.
     pub attach: Attach,
@@ -100,7 +103,7 @@ impl Default for Options {
             flows_max: 1 << 17,
             ring_len: 32 << 20,
             ignore_vlan: false,
-            tunnel_ports: vec![],
+            tunnel_ports: TUNNEL_PORTS.to_vec(),
             attach: Attach::Auto,
             stop: Arc::default(),
         }

@@ -13,3 +13,11 @@ fn the_prebuilt_object_was_built_from_the_source_in_the_tree() {
     let found = object.windows(hash.len()).any(|window| window == hash.as_bytes());
     assert!(found, "the source changed: run scripts/ebpf-object");
 }
+
+#[test]
+fn no_tunnel_of_the_decoder_is_keyed_by_its_outer_ports() {
+    let known = super::Options::default().tunnel_ports;
+    for port in crate::decode::Options::default().tunnel_ports() {
+        assert!(known.contains(&port), "{port}");
+    }
+}
