@@ -4,9 +4,7 @@
 //! point. Never decodes a frame.
 
 use crate::error::{Error, Result};
-use crate::packet::{
-    FlowKey, Frame, LinkType, ObservationPoint, PointId, Side, Span, Timestamp,
-};
+use crate::packet::{FlowKey, Frame, LinkType, ObservationPoint, PointId, Side, Span, Timestamp};
 
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 pub mod ebpf;

@@ -24,6 +24,12 @@ const ORDER: &str = "portreeve_order";
 /// UDP ports of tunnels that the program has room for.
 pub(super) const TUNNEL_PORTS_MAX: usize = 16;
 
+/// Bytes that the ring has at least: two of the largest frames that offload makes, in pages.
+const RING_LEN_MIN: u32 = 1 << 18;
+
+/// Bytes that the ring has at most: beyond it lengths no longer fit 32 bits.
+const RING_LEN_MAX: u32 = 1 << 30;
+
 /// What the loaded program gave us.
 pub(super) struct Loaded {
     /// Owns the programs and whatever is attached.
@@ -46,7 +52,7 @@ pub(super) fn load(options: &Options) -> Result<Loaded> {
     for (to, from) in tunnel_ports.iter_mut().zip(&options.tunnel_ports) {
         *to = u32::from(*from);
     }
-    let ring_len = u32::try_from(options.ring_len.next_power_of_two()).unwrap_or(1 << 31);
+    let ring_len = options.ring_len.clamp(RING_LEN_MIN, RING_LEN_MAX).next_power_of_two();
     let ignore_vlan = u32::from(options.ignore_vlan);
     let snaplen = options.snaplen.unwrap_or(u32::MAX).max(1);
     let mut object = EbpfLoader::new()

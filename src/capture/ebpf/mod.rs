@@ -51,7 +51,7 @@ const SWEEP_NS: u64 = 1_000_000_000;
 /// Time for which a muted flow is remembered: longer than a verdict is under way.
 const MUTED_NS: u64 = 10_000_000_000;
 
-/// `ARPHRD_…` of include/uapi/linux/if_arp.h: Ethernet and the loopback, whose frames look like it.
+/// `ARPHRD_…` of `include/uapi/linux/if_arp.h`: Ethernet and the loopback, whose frames look like it.
 const HARDWARE_ETHERNET: [u16; 2] = [1, 772];
 
 /// Interfaces whose frames begin with IP: PPP, IP tunnels, raw IP, and those that say nothing (tun,

@@ -55,7 +55,8 @@ struct RunAttr {
 fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<()> {
     // SAFETY: the attribute is as long as stated and lives through the call; the pointers in it are
     // the caller's, to buffers that live as long as the attribute.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<T>()) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -264,8 +265,9 @@ impl Waker {
     pub(super) fn wait(&self, timeout_ms: i32) -> io::Result<()> {
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         // SAFETY: there is room for the one event asked for.
-        let result =
-            unsafe { libc::epoll_wait(self.0.as_raw_fd(), ptr::from_mut(&mut event), 1, timeout_ms) };
+        let result = unsafe {
+            libc::epoll_wait(self.0.as_raw_fd(), ptr::from_mut(&mut event), 1, timeout_ms)
+        };
         let error = io::Error::last_os_error();
         if result < 0 && error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
