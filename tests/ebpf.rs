@@ -253,19 +253,7 @@ impl Dump {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut child = Command::new("tcpdump")
-            .args([
-                "-Z",
-                "root",
-                "-i",
-                "here",
-                "-s",
-                "0",
-                "-B",
-                "32768",
-                "--immediate-mode",
-                "-U",
-                "-w",
-            ])
+            .args(["-Z", "root", "-i", "here", "-s", "2000", "-B", "65536", "-U", "-w"])
             .arg(dir.path().join("beside.pcap"))
             .stderr(Stdio::piped())
             .spawn()

@@ -6,10 +6,11 @@ use aya::maps::MapType;
 use aya::programs::ProgramType;
 use aya::util::KernelVersion;
 
-/// `CAP_NET_ADMIN`, `CAP_SYS_ADMIN`, `CAP_BPF` of include/uapi/linux/capability.h, by number.
+/// `CAP_…` of `include/uapi/linux/capability.h`, by number.
 const NET_ADMIN: u32 = 12;
 const NET_RAW: u32 = 13;
 const SYS_ADMIN: u32 = 21;
+const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
 /// What the kernel and the process's capabilities allow.
@@ -59,6 +60,10 @@ pub fn probe() -> Support {
     }
     if !has(NET_ADMIN) {
         missing.push("CAP_NET_ADMIN");
+    }
+    // The verifier asks for it: the program computes where in a map it counts.
+    if !has(PERFMON) && !has(SYS_ADMIN) {
+        missing.push("CAP_PERFMON");
     }
     let may_ask = missing.is_empty();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
