@@ -642,7 +642,7 @@ fn an_interface_that_is_deleted_is_told_and_ends_the_capture() {
             match source.next(&mut block).unwrap() {
                 Event::Broken(error) => broken.push(error.to_string()),
                 Event::End => break,
-                Event::Frames | Event::Tick(_) => {}
+                Event::Frames | Event::Notice(_) | Event::Tick(_) => {}
             }
         }
         assert_eq!(broken, ["here: the interface is gone"]);

@@ -1,4 +1,13 @@
 //! The integration tests, one binary; a module a concern.
 
+mod architecture;
+mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
+mod public;
+mod sameness;
+mod secrets;
+mod streams;
+mod support;
+mod truth;
+mod usage;

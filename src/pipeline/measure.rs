@@ -176,7 +176,7 @@ impl<S: Source> Source for Timed<'_, S> {
     fn next(&mut self, block: &mut Block) -> Result<Event> {
         if let Some(handed) = self.handed.take() {
             let taken = u64::try_from(handed.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.blocks.saturating_record(taken);
+            self.blocks.record(taken).unwrap_or_default();
         }
         let event = self.source.next(block);
         self.handed = Some(Instant::now());
