@@ -69,6 +69,11 @@ impl Datagrams {
         true
     }
 
+    /// Learns that a datagram was counted and lost.
+    pub fn lose(&mut self) {
+        self.facts.uninspected.add(Uninspected::HOLE);
+    }
+
     /// Returns the facts so far.
     pub fn facts(&self) -> &Facts {
         &self.facts
