@@ -2,6 +2,7 @@
 
 mod architecture;
 mod contract;
+mod policy;
 mod public;
 mod sameness;
 mod secrets;
