@@ -3,7 +3,9 @@
 mod architecture;
 mod contract;
 mod policy;
+mod hostile;
 mod public;
+mod public_captures;
 mod sameness;
 mod secrets;
 mod streams;

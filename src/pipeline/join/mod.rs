@@ -71,11 +71,11 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(ledger: Ledger) -> Self {
+    fn new(gathered: &Gathered, policy: &Policy) -> Self {
         Self {
-            findings: Findings::default(),
+            findings: Findings::new(policy, gathered.front.span),
             totals: Totals::default(),
-            ledger,
+            ledger: gathered.front.ledger.clone(),
             blind: Blind::default(),
         }
     }
@@ -100,7 +100,7 @@ pub fn report(
         tag_of: Vec::new(),
     };
     join.meet_hosts();
-    let mut seen = Seen::new(gathered.front.ledger.clone());
+    let mut seen = Seen::new(gathered, setting.policy);
     join.look(&mut seen);
     join.write_alerts(&seen.findings, outputs)?;
     join.write_flows(outputs)?;
@@ -203,7 +203,7 @@ impl<'a> Join<'a> {
             ledger: ledger::record(&seen.ledger, self.points),
             zones: None,
             rules: self.rule_totals(&seen.findings),
-            timeline: self.timeline(&seen.findings),
+            timeline: seen.findings.timeline(),
             baseline_gone: Vec::new(),
             warnings: self.warnings(&seen.findings),
             provenance,
