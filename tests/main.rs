@@ -2,6 +2,7 @@
 
 mod architecture;
 mod contract;
+mod policy;
 mod hostile;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
