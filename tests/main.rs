@@ -1,3 +1,12 @@
 //! The integration tests, one binary; a module a concern.
 
-mod public_captures;
+mod architecture;
+mod contract;
+mod public;
+mod public_names;
+mod sameness;
+mod secrets;
+mod streams;
+mod support;
+mod truth;
+mod usage;

@@ -9,7 +9,11 @@ use crate::packet::{
 };
 
 pub mod file;
+pub mod held;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod mix;
+pub mod privileges;
 
 /// Bytes that a block offers for frames: large enough to make a hand-over rare, small enough to stay
 /// in a core's second-level cache.
@@ -92,6 +96,8 @@ pub enum Event {
     /// An input could not be read to its end; what it gave before counts. Reading goes on with the
     /// next input.
     Broken(Error),
+    /// What the user should know of an input that goes on: an interface went away, or is back.
+    Notice(Error),
     /// There is no more.
     End,
 }

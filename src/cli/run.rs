@@ -1,5 +1,6 @@
 //! What `analyze` and `live` have in common: the arguments of a run, and what is made of them.
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -13,7 +14,9 @@ use crate::error::{Error, Result};
 use crate::inspect::secret::Fingerprinter;
 use crate::inspect::{Options, Tools};
 use crate::pipeline::Workers;
+use crate::policy::Policy;
 use crate::report::summary::{Provenance, RunRecord};
+use crate::site::Site;
 
 /// Arguments of every run.
 #[derive(clap::Args)]
@@ -21,6 +24,12 @@ pub(super) struct RunArgs {
     /// Use the port catalogue of this directory instead of the built-in one
     #[arg(long, value_name = "DIR")]
     pub(super) catalog: Option<PathBuf>,
+    /// What is known of the deployment: hosts, products, offsets, zones, accepted findings
+    #[arg(long, value_name = "FILE")]
+    pub(super) site: Option<PathBuf>,
+    /// Judge by the rules of this file as well; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Vec<PathBuf>,
     /// Format of the report on standard output
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,
@@ -57,14 +66,6 @@ const WORKERS_DEFAULT_MAX: usize = 4;
 const KEY_LEN: usize = 32;
 
 impl RunArgs {
-    /// Returns who owns the shards: one thread fewer than in all, since one reads and decodes.
-    pub(super) fn workers(&self) -> Workers {
-        let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads =
-            self.workers.map_or_else(|| available().min(WORKERS_DEFAULT_MAX), NonZeroUsize::get);
-        NonZeroUsize::new(threads - 1).map_or(Workers::Inline, Workers::Threads)
-    }
-
     /// Returns the fingerprints' key: the user's, or a random one.
     fn key(&self) -> Result<Vec<u8>> {
         let Some(path) = &self.fingerprint_key else {
@@ -84,10 +85,11 @@ impl RunArgs {
 
     /// Returns what inspection and decoding need. Under one key a run is the same everywhere: the hash of
     /// flow keys is seeded from it too, and nobody who does not know it can choose where flows land.
-    pub(super) fn tools(&self) -> Result<(Tools, decode::Options)> {
+    pub(super) fn tools(&self, site: &Site) -> Result<(Tools, decode::Options)> {
         let fingerprinter = Fingerprinter::new(&self.key()?);
         let hash_seed = fingerprinter.seed(b"flow keys");
-        let options = Options { show_users: self.show_users, ..Options::default() };
+        let auth_headers = site.policy.auth_headers.clone();
+        let options = Options { auth_headers, show_users: self.show_users };
         let decode = decode::Options {
             hash_seed,
             ignore_vlan: self.ignore_vlan,
@@ -97,12 +99,12 @@ impl RunArgs {
     }
 
     /// Returns what the report says of its own making; the inputs are added at the end.
-    pub(super) fn provenance(&self, catalog: &Catalog) -> Provenance {
+    pub(super) fn provenance(&self, known: &Known) -> Provenance {
         Provenance {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            catalog_sha256: catalog.content_hash(),
-            policy_sha256: String::new(),
-            site_sha256: None,
+            catalog_sha256: known.catalog.content_hash(),
+            policy_sha256: known.policy.content_hash().to_owned(),
+            site_sha256: known.site.content_hash().map(str::to_owned),
             filter: self.filter.clone(),
             since: None,
             until: None,
@@ -111,12 +113,42 @@ impl RunArgs {
     }
 }
 
-/// Loads the user's catalogue, or returns the built-in one.
-pub(super) fn catalog(dir: Option<&PathBuf>) -> Result<std::borrow::Cow<'static, Catalog>> {
-    Ok(match dir {
-        Some(dir) => std::borrow::Cow::Owned(Catalog::load(dir)?),
-        None => std::borrow::Cow::Borrowed(Catalog::embedded()),
-    })
+/// Returns who owns the shards: one thread fewer than in all, since one reads and decodes.
+pub(super) fn workers(threads: Option<NonZeroUsize>) -> Workers {
+    let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = threads.map_or_else(|| available().min(WORKERS_DEFAULT_MAX), NonZeroUsize::get);
+    NonZeroUsize::new(threads - 1).map_or(Workers::Inline, Workers::Threads)
+}
+
+/// Returns the number of threads in all.
+pub(super) fn threads(workers: Workers) -> usize {
+    match workers {
+        Workers::Inline => 1,
+        Workers::Threads(workers) => workers.get() + 1,
+    }
+}
+
+/// What a run goes by: catalogue, site and policy, which name each other.
+pub(super) struct Known {
+    pub(super) catalog: Cow<'static, Catalog>,
+    pub(super) site: Site,
+    pub(super) policy: Policy,
+}
+
+impl Known {
+    /// Loads what the user names, and what is built in else.
+    pub(super) fn load(args: &RunArgs) -> Result<Self> {
+        let catalog = match &args.catalog {
+            Some(dir) => Cow::Owned(Catalog::load(dir)?),
+            None => Cow::Borrowed(Catalog::embedded()),
+        };
+        let site = match &args.site {
+            Some(path) => Site::load(path, &catalog)?,
+            None => Site::default(),
+        };
+        let policy = Policy::load(&catalog, &site, &args.policy)?;
+        Ok(Self { catalog, site, policy })
+    }
 }
 
 /// Measures a run on the wall clock.
@@ -127,11 +159,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn start(workers: Workers) -> Self {
-        let workers = match workers {
-            Workers::Inline => 1,
-            Workers::Threads(workers) => workers.get() + 1,
-        };
-        Self { started: Instant::now(), workers }
+        Self { started: Instant::now(), workers: threads(workers) }
     }
 
     /// Returns the figures of the run so far.
@@ -164,7 +192,7 @@ fn cpu_seconds() -> Option<f64> {
 }
 
 /// Returns the largest resident memory so far (proc(5), `VmHWM`).
-fn peak_memory_bytes() -> Option<u64> {
+pub(super) fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)

@@ -124,6 +124,10 @@ impl Front {
                     }
                 }
                 Event::Tick(_) => crew.recycle(block),
+                Event::Notice(error) => {
+                    crew.recycle(block);
+                    (config.on_broken)(&error);
+                }
                 Event::Broken(error) => {
                     crew.recycle(block);
                     (config.on_broken)(&error);
