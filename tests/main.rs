@@ -8,6 +8,7 @@ mod hostile;
 mod ebpf;
 mod public;
 mod public_captures;
+mod public_names;
 mod sameness;
 mod secrets;
 mod streams;
