@@ -5,6 +5,7 @@
 //! evidence points to the packet that brought it.
 
 use super::probe::{Outcome, Prober, START_LEN_MAX, Start};
+use super::proxy::{self, Lead};
 use super::{Context, Facts, Inspection, Inspector, Progress, Uninspected};
 use crate::flow::stream::{Stream, StreamSink};
 use crate::packet::{At, Packet, Side};
@@ -49,6 +50,27 @@ enum OpeningState {
     Open,
     Excluded,
     Closed,
+}
+
+impl Opening {
+    /// Takes off what a load balancer put before the connection's own bytes; tells whether there are any
+    /// of these, as far as that is known.
+    fn strip_lead(&mut self) -> bool {
+        loop {
+            match proxy::lead(&self.bytes) {
+                Lead::Header(len) => {
+                    self.bytes.drain(..len);
+                    self.pieces.retain_mut(|(end, _)| {
+                        let is_left = *end > len;
+                        *end = end.saturating_sub(len);
+                        is_left
+                    });
+                }
+                Lead::Partial => return false,
+                Lead::None => return !self.bytes.is_empty(),
+            }
+        }
+    }
 }
 
 /// A connection together with what its readers need, for the time of one packet.
@@ -154,6 +176,9 @@ impl Reading<'_, '_> {
         }
         opening.bytes.extend_from_slice(bytes);
         opening.pieces.push((opening.bytes.len(), at));
+        if !opening.strip_lead() {
+            return;
+        }
         let held = opening.bytes.len();
         let outcome = self.ask(side);
         if let Outcome::Confirmed { protocol, initiator } = outcome {
@@ -194,7 +219,7 @@ impl Reading<'_, '_> {
         self.context.facts.protocol = Some(protocol);
         self.context.facts.initiator = initiator;
         self.context.facts.recognised = recognised;
-        let client = initiator.or(self.opener).unwrap_or(self.likely_client());
+        let client = initiator.or(self.opener).unwrap_or_else(|| self.likely_client());
         let midway = [low.midway, high.midway];
         *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, client, midway)));
         // A piece that was captured early waited for those before it: no side's order changes.
@@ -307,6 +332,9 @@ impl StreamSink for Reading<'_, '_> {
     }
 
     fn begins(&mut self, side: Side, bytes: &[u8]) -> bool {
+        if matches!(proxy::lead(bytes), Lead::Header(_)) {
+            return true;
+        }
         match self.reader {
             Reader::Reading(_) => true,
             Reader::Probing(_) => {

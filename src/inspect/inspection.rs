@@ -1,6 +1,7 @@
 //! The reader of a recognised protocol.
 
 use super::http1::Http1;
+use super::http2::Http2;
 use super::tls::Tls;
 use super::{Context, Inspector, Progress, Protocol};
 use crate::packet::{At, Side};
@@ -9,6 +10,8 @@ use crate::packet::{At, Side};
 pub enum Inspection {
     /// HTTP/1.
     Http(Box<Http1>),
+    /// HTTP/2 in clear.
+    Http2(Box<Http2>),
     /// TLS, until it encrypts.
     Tls(Tls),
     /// Recognised, and nothing of it is read.
@@ -18,11 +21,20 @@ pub enum Inspection {
 impl Inspection {
     /// Begins to read a protocol whose client is on the given side; `midway` tells for each side whether
     /// its stream was joined after its beginning.
-    pub fn begin(protocol: Protocol, client: Side, _midway: [bool; 2]) -> Self {
+    pub fn begin(protocol: Protocol, client: Side, midway: [bool; 2]) -> Self {
         match protocol {
-            Protocol::Http => Self::Http(Box::new(Http1::new(client))),
+            Protocol::Http => Self::Http(Box::new(Http1::new(client).midway(midway))),
+            Protocol::Http2 => Self::Http2(Box::new(Http2::new(client).midway(midway))),
             Protocol::Tls => Self::Tls(Tls::new(client)),
             _ => Self::Named,
+        }
+    }
+
+    /// Begins to read what runs inside another conversation, at a depth of so many around it.
+    pub(super) fn nested(protocol: Protocol, client: Side, depth: u8) -> Self {
+        match protocol {
+            Protocol::Http => Self::Http(Box::new(Http1::new(client).nested(depth))),
+            _ => Self::begin(protocol, client, [false; 2]),
         }
     }
 }
@@ -31,6 +43,7 @@ impl Inspector for Inspection {
     fn data(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> Progress {
         match self {
             Self::Http(http) => http.data(side, at, bytes, context),
+            Self::Http2(http2) => http2.data(side, at, bytes, context),
             Self::Tls(tls) => tls.data(side, at, bytes, context),
             Self::Named => Progress::Enough,
         }
@@ -39,6 +52,7 @@ impl Inspector for Inspection {
     fn gap(&mut self, side: Side, len: u64, context: &mut Context<'_>) -> Progress {
         match self {
             Self::Http(http) => http.gap(side, len, context),
+            Self::Http2(http2) => http2.gap(side, len, context),
             Self::Tls(tls) => tls.gap(side, len, context),
             Self::Named => Progress::Enough,
         }
@@ -47,6 +61,7 @@ impl Inspector for Inspection {
     fn close(&mut self, side: Side, context: &mut Context<'_>) -> Progress {
         match self {
             Self::Http(http) => http.close(side, context),
+            Self::Http2(http2) => http2.close(side, context),
             Self::Tls(tls) => tls.close(side, context),
             Self::Named => Progress::Enough,
         }
@@ -55,6 +70,7 @@ impl Inspector for Inspection {
     fn skippable(&self, side: Side) -> u64 {
         match self {
             Self::Http(http) => http.skippable(side),
+            Self::Http2(http2) => http2.skippable(side),
             Self::Tls(tls) => tls.skippable(side),
             Self::Named => u64::MAX,
         }

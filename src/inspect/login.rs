@@ -7,7 +7,7 @@ use crate::packet::At;
 const USER_LEN_MAX: usize = 128;
 
 /// User names with the passwords that come with the products and with the brokers, directories and stores
-/// beside them: WSO2's super-tenant, RabbitMQ, ApacheDS, Cassandra.
+/// beside them: WSO2's super-tenant, RabbitMQ, Apache's directory, Cassandra.
 const DEFAULTS: [(&[u8], &[u8]); 4] = [
     (b"admin", b"admin"),
     (b"guest", b"guest"),

@@ -11,14 +11,20 @@ pub mod facts;
 #[expect(dead_code, reason = "the readers of clear protocols build on it")]
 mod frames;
 pub mod http1;
+pub mod http2;
 mod inspection;
+mod jwt;
 #[expect(dead_code, reason = "the readers of clear protocols build on it")]
 mod login;
 pub mod probe;
+mod proxy;
+mod quic;
 pub mod secret;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+mod tunnel;
+mod websocket;
 
 use crate::packet::{At, Side};
 pub use facts::{Evidence, EvidenceKind, Facts, Protocol, Uninspected};

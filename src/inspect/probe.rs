@@ -3,7 +3,7 @@
 //! Takes what each side of a connection began with; gives a verdict once one probe is sure. Ports only
 //! weigh in where bytes alone are a weak sign. A probe that said no is not asked again.
 
-use super::{Probe, Protocol, Sender, http1, tls};
+use super::{Probe, Protocol, Sender, http1, http2, quic, tls};
 use crate::packet::Side;
 
 /// First bytes of a side that are enough for every probe to make up its mind; more need not be kept.
@@ -97,7 +97,7 @@ impl Prober {
         self.undecided()
     }
 
-    fn undecided(&self) -> Outcome {
+    fn undecided(self) -> Outcome {
         if self.candidates == [0; 2] { Outcome::Excluded } else { Outcome::Undecided }
     }
 }
@@ -107,15 +107,10 @@ type Look = fn(&Start<'_>) -> Probe;
 
 /// Every probe, the surest signatures first.
 const PROBES: [(Protocol, Look); 3] =
-    [(Protocol::Tls, tls::probe), (Protocol::Http2, http2_preface), (Protocol::Http, http1::probe)];
+    [(Protocol::Tls, tls::probe), (Protocol::Http2, http2::probe), (Protocol::Http, http1::probe)];
 
 /// One bit a probe.
 const ALL: u32 = (1 << PROBES.len()) - 1;
-
-/// The client's connection preface (RFC 9113 §3.4).
-fn http2_preface(start: &Start<'_>) -> Probe {
-    begins_with(start.bytes, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Sender::Initiator)
-}
 
 /// Compares with a signature that opens a stream.
 pub(super) fn begins_with(bytes: &[u8], signature: &[u8], sender: Sender) -> Probe {
@@ -132,9 +127,9 @@ pub(super) fn begins_with(bytes: &[u8], signature: &[u8], sender: Sender) -> Pro
 pub fn datagram(
     _ports: [u16; 2],
     _side: Side,
-    _at: crate::packet::At,
-    _bytes: &[u8],
-    _context: &mut super::Context<'_>,
+    at: crate::packet::At,
+    bytes: &[u8],
+    context: &mut super::Context<'_>,
 ) -> bool {
-    false
+    quic::datagram(at, bytes, context)
 }

@@ -82,6 +82,7 @@ pub(super) fn same_in_all_pieces<I: Inspector>(begin: impl Fn() -> I, talk: &[(S
 
 /// Proves that no mutation, cut or hole makes an inspector panic.
 pub(super) fn survives_mutations<I: Inspector>(begin: impl Fn() -> I, talk: &[(Side, Vec<u8>)]) {
+    type Index = prop::sample::Index;
     let change = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>());
     let changes = prop::collection::vec(change, 0..6);
     let holes = any::<[prop::sample::Index; 2]>();
@@ -90,7 +91,6 @@ pub(super) fn survives_mutations<I: Inspector>(begin: impl Fn() -> I, talk: &[(S
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    type Index = prop::sample::Index;
     let prove = |(changes, [message, hole], len): (Vec<(Index, Index, u8)>, [Index; 2], u64)| {
         let mut talk = talk.to_vec();
         for (message, place, value) in changes {
