@@ -2,12 +2,11 @@
 
 mod architecture;
 mod contract;
-mod policy;
-mod hostile;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
+mod hostile;
+mod policy;
 mod public;
-mod public_captures;
 mod public_names;
 mod sameness;
 mod secrets;
