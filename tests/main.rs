@@ -4,6 +4,7 @@ mod architecture;
 mod contract;
 mod public;
 mod public_names;
+mod recorded;
 mod sameness;
 mod secrets;
 mod streams;
