@@ -5,9 +5,11 @@
 
 mod analyze;
 mod bench;
+mod evidence;
 mod output;
 mod progress;
 mod run;
+mod scrub;
 mod values;
 
 use std::io::{self, Write};
@@ -47,6 +49,8 @@ enum Command {
     },
     /// Write the manual page to standard output
     Man,
+    /// Copy a capture with everything overwritten that may be secret, so that it can be shared
+    Scrub(scrub::Args),
 }
 
 /// Runs the command line.
@@ -57,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
+        Command::Scrub(args) => scrub::run(&args),
     };
     done.unwrap_or_else(|error| {
         complain(&error);

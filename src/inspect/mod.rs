@@ -15,6 +15,7 @@ mod inspection;
 #[expect(dead_code, reason = "the readers of clear protocols build on it")]
 mod login;
 pub mod probe;
+pub mod redact;
 pub mod secret;
 #[cfg(test)]
 mod testing;
