@@ -146,7 +146,8 @@ fn credential(bytes: &[u8]) -> Vec<u8> {
     let behind = bytes.get(begin + word_len);
     let known = SCHEMES.iter().find(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()));
     let mut out = blank(bytes);
-    let Some(scheme) = known.filter(|_| matches!(behind, Some(b' ' | b'\t'))) else { return out };
+    let is_word = behind.is_none_or(u8::is_ascii_whitespace);
+    let Some(scheme) = known.filter(|_| is_word) else { return out };
     let end = begin + word_len;
     out[..end].copy_from_slice(&bytes[..end]);
     if *scheme == "Digest" {
@@ -239,7 +240,7 @@ fn request_line(text: &[u8]) -> Vec<u8> {
     let method_len = text.iter().position(|byte| is_gap(byte)).unwrap_or(text.len());
     let method = &text[..method_len];
     let is_method = (1..=20).contains(&method_len)
-        && method.iter().all(|b| b.is_ascii_alphabetic() || *b == b'-');
+        && method.iter().all(|b| b.is_ascii_alphabetic() || b"-_".contains(b));
     if !is_method {
         return blank(text);
     }

@@ -191,7 +191,9 @@ impl StreamSink for Reading<'_> {
     }
 
     fn begins(&mut self, side: Side, bytes: &[u8]) -> bool {
-        let begins = self.redactor.begins(side, bytes);
+        // As the inspection does: once a side is known, the other one is read from where it is.
+        let is_known = self.plan.base.iter().any(Option::is_some);
+        let begins = is_known || self.redactor.begins(side, bytes);
         if begins {
             self.plan.base[side.index()].get_or_insert(self.seq);
         }
