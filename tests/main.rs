@@ -2,7 +2,11 @@
 
 mod architecture;
 mod contract;
+mod hostile;
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+mod ebpf;
 mod public;
+mod public_captures;
 mod sameness;
 mod secrets;
 mod streams;

@@ -5,6 +5,7 @@
 
 mod analyze;
 mod bench;
+mod catalog;
 mod evidence;
 mod output;
 mod progress;
@@ -40,6 +41,8 @@ struct Arguments {
 enum Command {
     /// Audit saved captures: one report over all inputs
     Analyze(Box<analyze::Args>),
+    /// Look things up in the port catalogue, check one, make one of another list
+    Catalog(Box<catalog::Args>),
     /// Measure how fast the pipeline is on this machine
     Bench(bench::Args),
     /// Write a completion script for a shell to standard output
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
+        Command::Catalog(args) => catalog::run(&args, &mut io::stdout().lock()),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
