@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The command line: see [`portreeve::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portreeve::cli::main()
+}

@@ -1,1 +1,17 @@
 //! The integration tests, one binary; a module a concern.
+
+mod architecture;
+mod contract;
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+mod ebpf;
+mod hostile;
+mod policy;
+mod public;
+mod public_names;
+mod recorded;
+mod sameness;
+mod secrets;
+mod streams;
+mod support;
+mod truth;
+mod usage;

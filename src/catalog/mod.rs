@@ -21,6 +21,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::file::{offset_number, port_number};
 pub use self::index::Candidate;
 use self::index::Index;
 pub use self::service::{
@@ -31,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::packet::Transport;
 
 /// All products and their services, and which of them listen where.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Catalog {
     products: Vec<Product>,
     services: Vec<Service>,
@@ -48,7 +49,7 @@ impl Catalog {
     /// use portreeve::packet::Transport;
     /// let catalog = Catalog::embedded();
     /// let candidates = catalog.candidates(Transport::Tcp, 8280);
-    /// assert_eq!(catalog.service(candidates[0].service).id, "wso2-api-manager-3/gateway-http");
+    /// assert_eq!(catalog.service(candidates[0].service).id, "wso2-api-manager-4/gateway-http");
     /// ```
     ///
     /// # Panics
@@ -200,6 +201,24 @@ impl Catalog {
         offset_max: u16,
     ) -> impl Iterator<Item = Candidate> + '_ {
         self.index.moved_to(transport, port, offset_max)
+    }
+
+    /// Returns the services without a number of their own that speak a protocol in clear over a
+    /// transport, the best name first: what an uncatalogued port may be where that protocol was seen.
+    pub fn random(
+        &self,
+        transport: Transport,
+        protocol: AppProtocol,
+    ) -> impl Iterator<Item = Candidate> + '_ {
+        let fits = move |service: &Service| {
+            service.transports.has(transport)
+                && service.protocol == protocol
+                && service.encryption != Encryption::Tls
+        };
+        let random = self.index.random().iter().copied();
+        random
+            .filter(move |id| fits(self.service(*id)))
+            .map(|service| Candidate { service, offset: 0 })
     }
 
     /// Returns the SHA-256 of the catalogue's files, in hexadecimal.

@@ -1,1 +1,126 @@
-//! TODO
+//! Arguments → exit code: one file a sub-command, and the only module that prints.
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 pass, 1 findings at or
+//! above `--fail-on`, 2 the run failed, 3 inconclusive.
+
+mod analyze;
+mod bench;
+mod catalog;
+mod evidence;
+mod output;
+mod progress;
+mod run;
+mod scrub;
+mod values;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+
+/// The run failed: usage, or nothing could be read.
+pub(crate) const FAILED: u8 = 2;
+
+/// Watches the traffic of API-management platforms (WSO2, IBM API Connect) and reports what breaks the
+/// platform's own rules: first of all OAuth bearer tokens in clear.
+#[derive(Parser)]
+#[command(
+    name = "portreeve",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 pass, 1 findings at or above --fail-on, 2 the run failed, 3 inconclusive."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Audit saved captures: one report over all inputs
+    Analyze(Box<analyze::Args>),
+    /// Look things up in the port catalogue, check one, make one of another list
+    Catalog(Box<catalog::Args>),
+    /// Measure how fast the pipeline is on this machine
+    Bench(bench::Args),
+    /// Write a completion script for a shell to standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual page to standard output
+    Man,
+    /// Copy a capture with everything overwritten that may be secret, so that it can be shared
+    Scrub(scrub::Args),
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Analyze(args) => analyze::run(&args),
+        Command::Catalog(args) => catalog::run(&args, &mut io::stdout().lock()),
+        Command::Bench(args) => bench::run(&args),
+        Command::Completions { shell } => completions(shell),
+        Command::Man => man(),
+        Command::Scrub(args) => scrub::run(&args),
+    };
+    done.unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::from(FAILED)
+    })
+}
+
+/// Writes an error and its hint to standard error.
+fn complain(error: &Error) {
+    let mut err = anstream::stderr().lock();
+    let red = anstyle::AnsiColor::Red.on_default().bold();
+    // Nobody is left to tell where standard error cannot be written.
+    let _ = writeln!(err, "{red}error:{red:#} {error}");
+    if let Some(hint) = error.hint_text() {
+        let _ = writeln!(err, "hint: {}", crate::error::Printable(hint));
+    }
+}
+
+/// Writes a warning to standard error.
+fn warn(text: &str) {
+    let mut err = anstream::stderr().lock();
+    let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
+    let _ = writeln!(err, "{yellow}warning:{yellow:#} {}", crate::error::Printable(text));
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "portreeve", &mut script);
+    print(&script)
+}
+
+fn man() -> Result<ExitCode> {
+    let mut page = Vec::new();
+    let written = clap_mangen::Man::new(Arguments::command()).render(&mut page);
+    written.map_err(|error| Error::new(format!("cannot write the manual page: {error}")))?;
+    print(&page)
+}
+
+/// Writes to standard output; a reader that has gone away has read enough.
+fn print(bytes: &[u8]) -> Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::about("standard output", format!("cannot be written: {error}")))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Arguments::command().debug_assert();
+    }
+}

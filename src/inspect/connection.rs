@@ -123,6 +123,11 @@ impl Connection {
         if matches!(self.reader, Reader::Done) { Progress::Enough } else { Progress::More }
     }
 
+    /// Learns that a packet with payload was counted and lost.
+    pub fn lose(&mut self) {
+        self.facts.uninspected.add(Uninspected::HOLE);
+    }
+
     /// Returns the facts so far.
     pub fn facts(&self) -> &Facts {
         &self.facts
@@ -151,20 +156,33 @@ impl Default for Connection {
 }
 
 impl Reading<'_, '_> {
-    /// Both sides have ended.
+    /// Both sides have ended: what was undecided for want of bytes is decided with what there is.
     fn end(&mut self) {
+        let first = self.opener.unwrap_or_else(|| self.likely_client());
+        for side in [first, first.other()] {
+            let outcome = self.ask(side, true);
+            if let Outcome::Confirmed { protocol, initiator } = outcome {
+                self.confirm(protocol, initiator);
+                break;
+            }
+        }
         *self.reader = Reader::Done;
     }
 
-    /// Asks the probes about the bytes that one side began with.
-    fn ask(&mut self, side: Side) -> Outcome {
+    /// Asks the probes about the bytes that one side began with; `ended` when that is all there is.
+    fn ask(&mut self, side: Side, ended: bool) -> Outcome {
         let Reader::Probing(probing) = self.reader else { return Outcome::Excluded };
         let Probing { prober, sides } = &mut **probing;
         let (this, that) = (&sides[side.index()], &sides[side.other().index()]);
         let [low, high] = self.ports;
         let ports = if side == Side::Low { [low, high] } else { [high, low] };
-        let start =
-            Start { bytes: &this.bytes, from_first: !this.midway, other: &that.bytes, ports };
+        let start = Start {
+            bytes: &this.bytes,
+            from_first: !this.midway,
+            other: &that.bytes,
+            ports,
+            ended,
+        };
         prober.probe(side, &start)
     }
 
@@ -180,7 +198,7 @@ impl Reading<'_, '_> {
             return;
         }
         let held = opening.bytes.len();
-        let outcome = self.ask(side);
+        let outcome = self.ask(side, false);
         if let Outcome::Confirmed { protocol, initiator } = outcome {
             self.confirm(protocol, initiator);
             return;
@@ -222,16 +240,18 @@ impl Reading<'_, '_> {
         let client = initiator.or(self.opener).unwrap_or_else(|| self.likely_client());
         let midway = [low.midway, high.midway];
         *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, client, midway)));
-        let mut pieces: Vec<(At, Side, usize, usize)> = Vec::new();
+        // A piece that was captured early waited for those before it: no side's order changes.
+        let mut pieces: Vec<(At, At, Side, usize, usize)> = Vec::new();
         for (side, opening) in [(Side::Low, &low), (Side::High, &high)] {
-            let mut from = 0;
+            let (mut from, mut given) = (0, At::default());
             for (to, at) in &opening.pieces {
-                pieces.push((*at, side, from, *to));
+                given = given.max(*at);
+                pieces.push((given, *at, side, from, *to));
                 from = *to;
             }
         }
         pieces.sort_by_key(|piece| piece.0);
-        for (at, side, from, to) in pieces {
+        for (_, at, side, from, to) in pieces {
             let opening = if side == Side::Low { &low } else { &high };
             self.data(side, at, &opening.bytes[from..to]);
         }
@@ -340,7 +360,8 @@ impl StreamSink for Reading<'_, '_> {
                 let ports = if side == Side::Low { [low, high] } else { [high, low] };
                 // A prober of its own: what this segment is not, another one may be.
                 let mut prober = Prober::default();
-                prober.probe(side, &Start { bytes, from_first: false, other: &[], ports });
+                let start = Start { bytes, from_first: false, other: &[], ports, ended: false };
+                prober.probe(side, &start);
                 !prober.is_excluded(side)
             }
             Reader::Done => false,

@@ -1,7 +1,13 @@
 //! The reader of a recognised protocol.
 
+use super::amqp::Amqp;
+use super::databridge::Databridge;
 use super::http1::Http1;
 use super::http2::Http2;
+use super::ldap::Ldap;
+use super::mqtt::Mqtt;
+use super::rmi::Rmi;
+use super::thrift::Thrift;
 use super::tls::Tls;
 use super::{Context, Inspector, Progress, Protocol};
 use crate::packet::{At, Side};
@@ -14,6 +20,18 @@ pub enum Inspection {
     Http2(Box<Http2>),
     /// TLS, until it encrypts.
     Tls(Tls),
+    /// AMQP.
+    Amqp(Box<Amqp>),
+    /// WSO2's databridge.
+    Databridge(Box<Databridge>),
+    /// LDAP, and TLS behind StartTLS.
+    Ldap(Box<Ldap>),
+    /// MQTT, up to its CONNECT.
+    Mqtt(Box<Mqtt>),
+    /// Java RMI.
+    Rmi(Box<Rmi>),
+    /// Thrift.
+    Thrift(Box<Thrift>),
     /// Recognised, and nothing of it is read.
     Named,
 }
@@ -26,6 +44,12 @@ impl Inspection {
             Protocol::Http => Self::Http(Box::new(Http1::new(client).midway(midway))),
             Protocol::Http2 => Self::Http2(Box::new(Http2::new(client).midway(midway))),
             Protocol::Tls => Self::Tls(Tls::new(client)),
+            Protocol::Amqp => Self::Amqp(Box::new(Amqp::new(client))),
+            Protocol::Databridge => Self::Databridge(Box::new(Databridge::new(client))),
+            Protocol::Ldap => Self::Ldap(Box::new(Ldap::new(client))),
+            Protocol::Mqtt => Self::Mqtt(Box::new(Mqtt::new(client))),
+            Protocol::Rmi => Self::Rmi(Box::new(Rmi::new(client, midway != [false; 2]))),
+            Protocol::Thrift => Self::Thrift(Box::new(Thrift::new(client))),
             _ => Self::Named,
         }
     }
@@ -45,6 +69,12 @@ impl Inspector for Inspection {
             Self::Http(http) => http.data(side, at, bytes, context),
             Self::Http2(http2) => http2.data(side, at, bytes, context),
             Self::Tls(tls) => tls.data(side, at, bytes, context),
+            Self::Amqp(amqp) => amqp.data(side, at, bytes, context),
+            Self::Databridge(databridge) => databridge.data(side, at, bytes, context),
+            Self::Ldap(ldap) => ldap.data(side, at, bytes, context),
+            Self::Mqtt(mqtt) => mqtt.data(side, at, bytes, context),
+            Self::Rmi(rmi) => rmi.data(side, at, bytes, context),
+            Self::Thrift(thrift) => thrift.data(side, at, bytes, context),
             Self::Named => Progress::Enough,
         }
     }
@@ -54,6 +84,12 @@ impl Inspector for Inspection {
             Self::Http(http) => http.gap(side, len, context),
             Self::Http2(http2) => http2.gap(side, len, context),
             Self::Tls(tls) => tls.gap(side, len, context),
+            Self::Amqp(amqp) => amqp.gap(side, len, context),
+            Self::Databridge(databridge) => databridge.gap(side, len, context),
+            Self::Ldap(ldap) => ldap.gap(side, len, context),
+            Self::Mqtt(mqtt) => mqtt.gap(side, len, context),
+            Self::Rmi(rmi) => rmi.gap(side, len, context),
+            Self::Thrift(thrift) => thrift.gap(side, len, context),
             Self::Named => Progress::Enough,
         }
     }
@@ -63,6 +99,12 @@ impl Inspector for Inspection {
             Self::Http(http) => http.close(side, context),
             Self::Http2(http2) => http2.close(side, context),
             Self::Tls(tls) => tls.close(side, context),
+            Self::Amqp(amqp) => amqp.close(side, context),
+            Self::Databridge(databridge) => databridge.close(side, context),
+            Self::Ldap(ldap) => ldap.close(side, context),
+            Self::Mqtt(mqtt) => mqtt.close(side, context),
+            Self::Rmi(rmi) => rmi.close(side, context),
+            Self::Thrift(thrift) => thrift.close(side, context),
             Self::Named => Progress::Enough,
         }
     }
@@ -72,6 +114,12 @@ impl Inspector for Inspection {
             Self::Http(http) => http.skippable(side),
             Self::Http2(http2) => http2.skippable(side),
             Self::Tls(tls) => tls.skippable(side),
+            Self::Amqp(amqp) => amqp.skippable(side),
+            Self::Databridge(databridge) => databridge.skippable(side),
+            Self::Ldap(ldap) => ldap.skippable(side),
+            Self::Mqtt(mqtt) => mqtt.skippable(side),
+            Self::Rmi(rmi) => rmi.skippable(side),
+            Self::Thrift(thrift) => thrift.skippable(side),
             Self::Named => u64::MAX,
         }
     }

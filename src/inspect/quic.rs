@@ -1,23 +1,15 @@
 //! QUIC (RFC 9000): named by its long headers; all else of it is encrypted.
 
-use super::facts::Protocol;
-use super::{Context, bytes::Reader};
-use crate::packet::At;
+use super::Sender;
+use super::bytes::Reader;
+use super::look::{Fault, Look};
 
 /// Longest connection id of versions 1 and 2 (RFC 9000 §17.2).
 const ID_LEN_MAX: usize = 20;
 
-/// Looks at one datagram; tells whether it is QUIC, or belongs to an exchange that is.
-pub(super) fn datagram(at: At, bytes: &[u8], context: &mut Context<'_>) -> bool {
-    if context.facts.protocol == Some(Protocol::Quic) {
-        return true;
-    }
-    if context.facts.protocol.is_some() || !is_long_header(bytes).unwrap_or(false) {
-        return false;
-    }
-    context.facts.protocol = Some(Protocol::Quic);
-    context.facts.recognised = Some(at);
-    true
+/// Looks at one datagram. What follows an exchange's long headers is not looked at any more.
+pub(super) fn datagram(bytes: &[u8]) -> Look {
+    if is_long_header(bytes) == Some(true) { Ok(Sender::Either) } else { Err(Fault::Bad) }
 }
 
 /// Tells whether a datagram begins with a long header of a version that is known (RFC 9000 §17.2).
@@ -50,17 +42,9 @@ fn is_version(version: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::secret::Fingerprinter;
-    use crate::inspect::{Facts, Options};
 
     fn is_quic(bytes: &[u8]) -> bool {
-        let (mut facts, options) = (Facts::default(), Options::default());
-        let fingerprinter = Fingerprinter::new(b"key");
-        let mut context =
-            Context { facts: &mut facts, fingerprinter: &fingerprinter, options: &options };
-        let known = datagram(At::default(), bytes, &mut context);
-        assert_eq!(known, facts.protocol == Some(Protocol::Quic));
-        known
+        datagram(bytes).is_ok()
     }
 
     #[test]

@@ -44,10 +44,20 @@ impl Fingerprinter {
 
     /// Returns the fingerprint of a secret.
     pub fn of(&self, secret: &[u8]) -> Fingerprint {
+        Fingerprint(self.digest(secret))
+    }
+
+    /// Returns a number that follows from the key and a purpose, and from which nobody learns the key.
+    pub fn seed(&self, purpose: &[u8]) -> u64 {
+        // No token begins with a zero byte, so that no fingerprint is a seed.
+        self.digest(&[b"\0seed:", purpose].concat())
+    }
+
+    fn digest(&self, bytes: &[u8]) -> u64 {
         let mut mac = self.keyed.clone();
-        mac.update(secret);
+        mac.update(bytes);
         let bytes = mac.finalize().into_bytes();
-        Fingerprint(bytes.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+        bytes.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
     }
 }
 

@@ -52,6 +52,7 @@ impl Tunnel {
             bytes: &starts[side.index()],
             from_first: true,
             other: &starts[side.other().index()],
+            ended: false,
             // The ports are the proxy's, and say nothing of what is inside.
             ports: [0; 2],
         };

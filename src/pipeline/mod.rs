@@ -6,8 +6,11 @@
 
 pub mod crew;
 pub mod front;
-
+pub mod join;
 pub mod ledger;
+pub mod measure;
+pub mod outputs;
+pub mod scrub;
 pub mod shard;
 
 use std::num::NonZeroUsize;
@@ -36,8 +39,6 @@ pub struct Config {
     pub decode: decode::Options,
     /// Inputs have nothing to do with each other.
     pub separate: bool,
-    /// Whether any of the three below is set.
-    pub filters: bool,
     /// Frames before this time are left out.
     pub since: Option<Timestamp>,
     /// Frames after this time are left out.
@@ -48,6 +49,13 @@ pub struct Config {
     pub on_progress: Box<dyn FnMut(u64) + Send>,
     /// Told of an input that could not be read to its end.
     pub on_broken: Box<dyn FnMut(&Error) + Send>,
+}
+
+impl Config {
+    /// Tells whether any frames may be left out.
+    fn has_filters(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || self.filter.is_some()
+    }
 }
 
 /// Who owns the shards.

@@ -2,24 +2,27 @@
 
 use std::fmt;
 
-/// How grave a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+use serde::Serialize;
+
+/// How grave a finding is. Ordered: `Critical` is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
     Info,
-    /// Worth a look when there is time.
+    /// Odd, and harmless alone.
     Low,
-    /// Against a recommendation.
+    /// Should be changed.
     Medium,
-    /// A secret or an access is exposed.
+    /// Breaks a rule of the platform's documents.
     High,
-    /// A secret or an access is exposed where the document forbids just that.
+    /// Gives access to whoever listens.
     Critical,
 }
 
 impl Severity {
-    /// Every severity, the slightest first.
-    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+    /// Every severity, the gravest first.
+    pub const ALL: [Self; 5] = [Self::Critical, Self::High, Self::Medium, Self::Low, Self::Info];
 
     /// Returns the name as rules and reports write it.
     pub fn name(self) -> &'static str {
@@ -35,6 +38,16 @@ impl Severity {
     /// Returns the severity of a name, if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|severity| severity.name() == name)
+    }
+
+    /// Returns EVE's number: 1 is the gravest.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Critical | Self::High => 1,
+            Self::Medium => 2,
+            Self::Low => 3,
+            Self::Info => 4,
+        }
     }
 }
 

@@ -28,6 +28,11 @@ pub trait Sink {
     /// Takes the next record.
     fn record(&mut self, record: Record<'_>) -> io::Result<()>;
 
+    /// Tells whether flows are more to it than their sums; they need not be written for its sake otherwise.
+    fn wants_flows(&self) -> bool {
+        true
+    }
+
     /// Hands on what is still buffered: a live reader waits for it.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())

@@ -40,8 +40,6 @@ fn of(point: &PointLedger) -> summary::Ledger {
     }
 }
 
-fn not_zero(
-    counts: impl IntoIterator<Item = (&'static str, u64)>,
-) -> BTreeMap<&'static str, u64> {
+fn not_zero(counts: impl IntoIterator<Item = (&'static str, u64)>) -> BTreeMap<&'static str, u64> {
     counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }

@@ -8,44 +8,49 @@ pub mod ledger;
 pub mod resolve;
 pub mod totals;
 
-use std::net::SocketAddr;
+mod absent;
+mod across;
+mod findings;
+mod hosts;
+mod places;
+mod records;
+mod tags;
+mod verdict;
+mod view;
 
-use crate::capture::Source;
-use crate::catalog::{Catalog, Service};
-use crate::decode::Encap;
-use crate::error::{Error, Result};
-use crate::flow::Flow;
-use crate::flow::index::FlowNumber;
-use crate::inspect::{Facts, Uninspected};
-use crate::packet::{ObservationPoint, Side, Timestamp};
-use crate::report::Sink;
-use crate::report::community_id::flow_id;
-use crate::report::record::{Envelope, FlowRecord, Record, Severity, TagRecord, TlsRecord, TunnelRecord};
-use crate::report::summary::{
-    InputRecord, Outcome, Provenance, Reason, RunRecord, Summary, Totals as TotalsRecord, Verdict,
-};
-use crate::report::timeline::TimelineBuilder;
+use crate::capture::{InputSummary, Source};
+use crate::catalog::Catalog;
+use crate::error::Result;
+use crate::packet::{ObservationPoint, Timestamp};
+use crate::policy::Policy;
+use crate::report::record::{Record, Severity};
+use crate::report::summary::{Provenance, RunRecord, Summary, Totals as TotalsRecord};
+use crate::site::Site;
 
 use super::Gathered;
-use resolve::Direction;
-use totals::{Item, Names, Totals};
+use super::ledger::Ledger;
+use super::outputs::Outputs;
+use across::Across;
+use findings::Findings;
+use hosts::Hosts;
+use places::Place;
+use tags::{TagNumber, Tags};
+use totals::{Item, Totals};
+use verdict::Blind;
+use view::View;
 
 /// What the join goes by.
 pub struct Setting<'a> {
     /// The port catalogue.
     pub catalog: &'a Catalog,
+    /// What the user knows of the deployment.
+    pub site: &'a Site,
+    /// The rules.
+    pub policy: &'a Policy,
     /// From which severity on a finding fails the run.
     pub fail_on: Severity,
     /// The user's own words for what was left out.
     pub provenance: Provenance,
-}
-
-/// One flow's place: its shard and number there.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    first_frame: u64,
-    number: FlowNumber,
-    shard: u8,
 }
 
 /// Everything that the join looks at.
@@ -53,24 +58,198 @@ struct Join<'a> {
     gathered: &'a Gathered,
     setting: &'a Setting<'a>,
     points: &'a [ObservationPoint],
+    places: Vec<Place>,
+    hosts: Hosts,
+    tags: Tags<'a>,
+    /// One a place.
+    tag_of: Vec<TagNumber>,
 }
 
-/// One flow with everything that was found about it.
-struct View<'a> {
-    flow: &'a Flow,
-    facts: Option<&'a Facts>,
-    direction: Direction,
-    encap: &'a Encap,
-    service: Option<&'a Service>,
-    candidates: Vec<&'a str>,
+/// What one look at every flow gathers.
+struct Seen<'a> {
+    findings: Findings,
+    across: Across<'a>,
+    totals: Totals,
+    ledger: Ledger,
+    blind: Blind,
 }
 
-impl View<'_> {
-    fn initiator(&self) -> SocketAddr {
-        self.flow.key.endpoint(self.direction.initiator)
+impl<'a> Seen<'a> {
+    fn new(gathered: &Gathered, setting: &Setting<'a>) -> Self {
+        Self {
+            findings: Findings::new(setting.policy, gathered.front.span),
+            across: Across::new(setting),
+            totals: Totals::default(),
+            ledger: gathered.front.ledger.clone(),
+            blind: Blind::default(),
+        }
+    }
+}
+
+/// Writes the report of all that was seen, and returns its summary.
+pub fn report(
+    gathered: &Gathered,
+    source: &dyn Source,
+    setting: &Setting<'_>,
+    outputs: &mut Outputs,
+    run: impl FnOnce() -> Option<RunRecord>,
+) -> Result<Summary> {
+    let points = source.points();
+    let mut join = Join {
+        gathered,
+        setting,
+        points,
+        places: places::in_order(&gathered.shards),
+        hosts: Hosts::default(),
+        tags: Tags::new(setting.catalog),
+        tag_of: Vec::new(),
+    };
+    join.meet_hosts();
+    let mut seen = Seen::new(gathered, setting);
+    join.look(&mut seen);
+    join.find_across(&mut seen);
+    join.write_alerts(&seen.findings, outputs)?;
+    join.write_absences(&mut seen, outputs)?;
+    join.write_flows(outputs)?;
+    for host in join.host_records(seen.across.disabled.proofs()) {
+        outputs.record(Record::Host(&host))?;
+    }
+    for row in join.row_records(&seen.across) {
+        outputs.record(Record::Row(&row))?;
+    }
+    let mut summary = join.summary(&seen, &source.inputs());
+    summary.run = run();
+    outputs.finish(&summary)?;
+    Ok(summary)
+}
+
+impl<'a> Join<'a> {
+    fn view(&self, place: &Place) -> View<'a> {
+        let shards = &self.gathered.shards;
+        View::new(self.setting.catalog, place.flow(shards), place.facts(shards))
     }
 
-    fn responder(&self) -> SocketAddr {
-        self.flow.key.endpoint(self.direction.initiator.other())
+    /// Finds out what each responder did.
+    fn meet_hosts(&mut self) {
+        let mut refused = Vec::new();
+        for index in 0..self.places.len() {
+            let view = self.view(&self.places[index]);
+            self.hosts.see(&view, resolve::app_proto(view.flow, view.facts));
+            if view.is_refused() {
+                refused.push(index);
+            }
+        }
+        for index in refused {
+            let view = self.view(&self.places[index]);
+            self.hosts.see_refused(&view);
+        }
+        self.hosts.read(self.setting.catalog, self.setting.site);
     }
+
+    /// Says of each flow what it is, judges it, and puts it into the sums and its frames into the ledger.
+    fn look(&mut self, seen: &mut Seen<'a>) {
+        self.tag_of.reserve_exact(self.places.len());
+        for flow in 0..self.places.len() {
+            let place = self.places[flow];
+            let view = self.view(&place);
+            let tag = self.tags.of(&view, &self.hosts);
+            self.tag_of.push(tag);
+            let tagged = self.tags.tagged(tag);
+            let service = tagged.tag.service().map(|candidate| candidate.service);
+            self.judge(flow, &view, tagged, seen);
+            self.count_frames(&place, &view, service.is_some(), &mut seen.ledger);
+            seen.blind.see(&view);
+            let responder = view.responder();
+            let item = Item {
+                client: view.initiator().ip(),
+                port: (responder.port(), view.transport()),
+                app_proto: resolve::app_proto(view.flow, view.facts),
+                packets: view.flow.packets_total(),
+                bytes: view.flow.bytes_total(),
+                handshake_ns: view.flow.handshake_ns,
+            };
+            seen.totals.add(&item, responder.ip(), service);
+        }
+    }
+
+    /// A flow's frames may have been seen at several points.
+    fn count_frames(&self, place: &Place, view: &View<'_>, classified: bool, ledger: &mut Ledger) {
+        let shard = &self.gathered.shards[place.shard()];
+        let mut here = view.flow.packets_total();
+        let mut add = |point, frames: u64| {
+            let at = ledger.point(point);
+            *(if classified { &mut at.classified } else { &mut at.unclassified }) += frames;
+        };
+        for (point, frames) in shard.elsewhere(place.number()) {
+            here = here.saturating_sub(frames);
+            add(point, frames);
+        }
+        add(view.flow.point, here);
+        if let Some(facts) = view.facts {
+            let uninspected = &mut ledger.point(view.flow.point).uninspected;
+            // Cut frames were counted as such when they came in.
+            for reason in facts.uninspected.names().filter(|reason| *reason != "snaplen") {
+                *uninspected.entry(reason).or_default() += 1;
+            }
+        }
+    }
+
+    fn summary(&self, seen: &Seen<'_>, inputs: &[InputSummary]) -> Summary {
+        let span = self.gathered.front.span;
+        let catalog = self.setting.catalog;
+        let mut provenance = self.setting.provenance.clone();
+        provenance.inputs = inputs.iter().map(Into::into).collect();
+        Summary {
+            timestamp: end_of(self.gathered),
+            verdict: self.verdict(seen, inputs),
+            totals: TotalsRecord {
+                traffic: seen.totals.all(),
+                hosts: seen.totals.hosts(),
+                start: span.map(|(start, _)| start),
+                end: span.map(|(_, end)| end),
+            },
+            roles: seen.totals.by_role(catalog),
+            services: seen.totals.by_service(catalog),
+            unclassified: seen.totals.unclassified(),
+            ledger: ledger::record(&seen.ledger, self.points),
+            zones: seen.across.zones(),
+            rules: self.rule_totals(&seen.findings),
+            timeline: seen.findings.timeline(),
+            baseline_gone: Vec::new(),
+            warnings: self.warnings(&seen.findings),
+            provenance,
+            run: None,
+        }
+    }
+
+    fn warnings(&self, findings: &Findings) -> Vec<String> {
+        let decoder = &self.gathered.front.decoder;
+        let mut warnings: Vec<String> = decoder
+            .unknown_links()
+            .iter()
+            .map(|link| format!("link type {} is not read: its frames are stopped", link.0))
+            .collect();
+        if decoder.encaps_folded() > 0 {
+            warnings.push(format!(
+                "{} frames came in VLANs or tunnels beyond the limit: their flows may be merged",
+                decoder.encaps_folded()
+            ));
+        }
+        warnings.extend(findings.expired(self.setting.site));
+        warnings
+    }
+
+    /// Returns a frame's number in its own input file, counted from 1.
+    fn frame_in_file(&self, running: u64, view: &View<'_>) -> u64 {
+        let input = self.points.get(usize::from(view.flow.point.0)).map_or(0, |point| point.input);
+        let starts = &self.gathered.front.input_starts;
+        // The flow may have begun in an earlier file than the one in which the frame was.
+        let start = starts[input as usize..].iter().rfind(|start| **start <= running);
+        running - start.copied().unwrap_or(1) + 1
+    }
+}
+
+/// Returns the time that a record without a time of its own bears: the run's last packet.
+fn end_of(gathered: &Gathered) -> Timestamp {
+    gathered.front.span.map(|(_, end)| end).unwrap_or_default()
 }

@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 
 use crate::inspect::Uninspected;
 use crate::packet::{ObservationPoint, Timestamp, Transport};
+pub use crate::policy::Severity;
 
 pub use alert::{
     AlertRecord, BaselineState, EvidenceRecord, FingerprintRecord, HttpRecord, JwtRecord,
@@ -156,48 +157,6 @@ pub struct TlsRecord<'a> {
     pub cipher: Option<u16>,
     /// The version is the server's choice, not the client's offer.
     pub negotiated: bool,
-}
-
-/// How bad a finding is. Ordered: `Critical` is the greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Worth knowing.
-    Info,
-    /// Odd, and harmless alone.
-    Low,
-    /// Should be changed.
-    Medium,
-    /// Breaks a rule of the platform's documents.
-    High,
-    /// Gives access to whoever listens.
-    Critical,
-}
-
-impl Severity {
-    /// Every severity, the gravest first.
-    pub const ALL: [Self; 5] = [Self::Critical, Self::High, Self::Medium, Self::Low, Self::Info];
-
-    /// Returns the name as rules and reports write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-
-    /// Returns EVE's number: 1 is the gravest.
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Critical | Self::High => 1,
-            Self::Medium => 2,
-            Self::Low => 3,
-            Self::Info => 4,
-        }
-    }
 }
 
 /// Serializes what has a `Display` as a string.

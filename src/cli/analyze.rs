@@ -1,0 +1,111 @@
+//! `portreeve analyze`: one report over saved captures.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::evidence::Evidence;
+use super::run::{self, Known, RunArgs, Watch};
+use super::values::time;
+use super::{complain, output, progress};
+use crate::capture::file::{self, Files, Input};
+use crate::capture::{InputSummary, Source};
+use crate::error::{Error, Result};
+use crate::packet::Timestamp;
+use crate::pipeline::join::{self, Setting};
+use crate::pipeline::scrub::Reading;
+use crate::pipeline::{self, Config};
+use crate::report::summary::{Outcome, Summary};
+
+/// Arguments of `analyze`.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Captures, directories of captures, or `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Leave out frames before this time
+    #[arg(long, value_name = "T", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Leave out frames after this time
+    #[arg(long, value_name = "T", value_parser = time)]
+    until: Option<Timestamp>,
+    /// The inputs have nothing to do with each other: a flow does not go on in the next file
+    #[arg(long)]
+    separate: bool,
+    /// Write the packets of flows with findings to this pcapng file, secrets overwritten
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
+}
+
+/// Audits the inputs and returns what the verdict says.
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    let workers = run::workers(args.run.workers);
+    let watch = Watch::start(workers);
+    let known = Known::load(&args.run)?;
+    let (tools, decode) = args.run.tools(&known.site)?;
+    let inputs: Vec<Input> = args.inputs.iter().map(Input::from).collect();
+    let options = file::Options { separate: args.separate, ..file::Options::default() };
+    let evidence = match &args.evidence {
+        Some(path) => Some(Evidence::begin(path, &inputs)?),
+        None => None,
+    };
+    let mut source = Files::open(inputs, &options)?;
+    let mut outputs = output::open(args.run.format, &args.run.outputs, false)?;
+    if let Some(evidence) = &evidence {
+        outputs.add("evidence", evidence.sink());
+    }
+    let bar = progress::bar(&source.progress());
+    let (watched, shown, reported) = (source.progress(), bar.clone(), bar.clone());
+    let reading = Reading {
+        decode: decode.clone(),
+        separate: args.separate,
+        since: args.since,
+        until: args.until,
+    };
+    let mut config = Config {
+        workers,
+        decode,
+        separate: args.separate,
+        since: args.since,
+        until: args.until,
+        filter: None,
+        on_progress: Box::new(move |_| shown.set_position(watched.read())),
+        on_broken: Box::new(move |error| reported.suspend(|| complain(error))),
+    };
+    let gathered = pipeline::gather(&mut source, &mut config, &tools)?;
+    bar.finish_and_clear();
+    if gathered.front.frames == 0 && nothing_was_readable(&source.inputs()) {
+        return Err(Error::new("nothing could be read").hint("see the messages above"));
+    }
+    let mut provenance = args.run.provenance(&known);
+    (provenance.since, provenance.until) = (args.since, args.until);
+    let setting = Setting {
+        catalog: &known.catalog,
+        site: &known.site,
+        policy: &known.policy,
+        fail_on: args.run.fail_on.into(),
+        provenance,
+    };
+    let (packets, bytes) = (gathered.front.frames, gathered.front.wire_bytes);
+    let figures = || Some(watch.figures(packets, bytes));
+    let summary = join::report(&gathered, &source, &setting, &mut outputs, figures)?;
+    if let Some(evidence) = evidence {
+        evidence.write(&gathered, &reading, &options)?;
+    }
+    // The memory of many flows is the system's to take back, all at once.
+    std::mem::forget(gathered);
+    Ok(exit_code(&summary))
+}
+
+fn nothing_was_readable(inputs: &[InputSummary]) -> bool {
+    !inputs.is_empty() && inputs.iter().all(|input| input.broken.is_some())
+}
+
+fn exit_code(summary: &Summary) -> ExitCode {
+    ExitCode::from(match summary.verdict.result {
+        Outcome::Pass => 0,
+        Outcome::Findings => 1,
+        Outcome::Inconclusive => 3,
+    })
+}

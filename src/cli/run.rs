@@ -1,0 +1,199 @@
+//! What `analyze` and `live` have in common: the arguments of a run, and what is made of them.
+
+use std::borrow::Cow;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::ArgAction;
+
+use super::values::{Format, Output, SeverityValue, output, size};
+use crate::catalog::Catalog;
+use crate::decode;
+use crate::error::{Error, Result};
+use crate::inspect::secret::Fingerprinter;
+use crate::inspect::{Options, Tools};
+use crate::pipeline::Workers;
+use crate::policy::Policy;
+use crate::report::summary::{Provenance, RunRecord};
+use crate::site::Site;
+
+/// Arguments of every run.
+#[derive(clap::Args)]
+pub(super) struct RunArgs {
+    /// Use the port catalogue of this directory instead of the built-in one
+    #[arg(long, value_name = "DIR")]
+    pub(super) catalog: Option<PathBuf>,
+    /// What is known of the deployment: hosts, products, offsets, zones, accepted findings
+    #[arg(long, value_name = "FILE")]
+    pub(super) site: Option<PathBuf>,
+    /// Judge by the rules of this file as well; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Vec<PathBuf>,
+    /// Format of the report on standard output
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+    /// Write the report to a file as well, in any format; may be given again
+    #[arg(short = 'o', long = "output", value_name = "FORMAT=PATH", value_parser = output)]
+    pub(super) outputs: Vec<Output>,
+    /// Look only at frames that this BPF expression matches
+    #[arg(long, value_name = "BPF")]
+    pub(super) filter: Option<String>,
+    /// Leave VLAN ids out of what tells flows apart
+    #[arg(long)]
+    pub(super) ignore_vlan: bool,
+    /// Exit with 1 on findings of this severity or a graver one
+    #[arg(long, value_name = "SEVERITY", value_enum, default_value = "high")]
+    pub(super) fail_on: SeverityValue,
+    /// Threads in all; 1 reads and looks on one thread [default: the processors, up to 4]
+    #[arg(long, value_name = "N")]
+    pub(super) workers: Option<NonZeroUsize>,
+    /// Memory for flows and what is held of them, as in 512M
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size)]
+    pub(super) memory_limit: u64,
+    /// Show user names instead of their fingerprints
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub(super) show_users: bool,
+    /// Key of the fingerprints of tokens: equal keys give equal fingerprints [default: a random one]
+    #[arg(long, value_name = "FILE")]
+    pub(super) fingerprint_key: Option<PathBuf>,
+}
+
+/// Threads beyond which more are of no use to one reader.
+const WORKERS_DEFAULT_MAX: usize = 4;
+
+/// Bytes of a random fingerprint key: as many as the digest has.
+const KEY_LEN: usize = 32;
+
+impl RunArgs {
+    /// Returns the fingerprints' key: the user's, or a random one.
+    fn key(&self) -> Result<Vec<u8>> {
+        let Some(path) = &self.fingerprint_key else {
+            let mut key = vec![0; KEY_LEN];
+            getrandom::fill(&mut key)
+                .map_err(|error| Error::new(format!("no random key is to be had: {error}")))?;
+            return Ok(key);
+        };
+        let key = std::fs::read(path)
+            .map_err(|error| Error::at_path(path, format!("cannot be read: {error}")))?;
+        if key.is_empty() {
+            let error = Error::at_path(path, "the fingerprint key is empty");
+            return Err(error.hint("head -c 32 /dev/urandom > FILE makes a good one"));
+        }
+        Ok(key)
+    }
+
+    /// Returns what inspection and decoding need. Under one key a run is the same everywhere: the hash of
+    /// flow keys is seeded from it too, and nobody who does not know it can choose where flows land.
+    pub(super) fn tools(&self, site: &Site) -> Result<(Tools, decode::Options)> {
+        let fingerprinter = Fingerprinter::new(&self.key()?);
+        let hash_seed = fingerprinter.seed(b"flow keys");
+        let auth_headers = site.policy.auth_headers.clone();
+        let options = Options { auth_headers, show_users: self.show_users };
+        let decode = decode::Options {
+            hash_seed,
+            ignore_vlan: self.ignore_vlan,
+            ..decode::Options::default()
+        };
+        Ok((Tools { options, fingerprinter }, decode))
+    }
+
+    /// Returns what the report says of its own making; the inputs are added at the end.
+    pub(super) fn provenance(&self, known: &Known) -> Provenance {
+        Provenance {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            catalog_sha256: known.catalog.content_hash(),
+            policy_sha256: known.policy.content_hash().to_owned(),
+            site_sha256: known.site.content_hash().map(str::to_owned),
+            filter: self.filter.clone(),
+            since: None,
+            until: None,
+            inputs: Vec::new(),
+        }
+    }
+}
+
+/// Returns who owns the shards: one thread fewer than in all, since one reads and decodes.
+pub(super) fn workers(threads: Option<NonZeroUsize>) -> Workers {
+    let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = threads.map_or_else(|| available().min(WORKERS_DEFAULT_MAX), NonZeroUsize::get);
+    NonZeroUsize::new(threads - 1).map_or(Workers::Inline, Workers::Threads)
+}
+
+/// Returns the number of threads in all.
+pub(super) fn threads(workers: Workers) -> usize {
+    match workers {
+        Workers::Inline => 1,
+        Workers::Threads(workers) => workers.get() + 1,
+    }
+}
+
+/// What a run goes by: catalogue, site and policy, which name each other.
+pub(super) struct Known {
+    pub(super) catalog: Cow<'static, Catalog>,
+    pub(super) site: Site,
+    pub(super) policy: Policy,
+}
+
+impl Known {
+    /// Loads what the user names, and what is built in else.
+    pub(super) fn load(args: &RunArgs) -> Result<Self> {
+        let catalog = match &args.catalog {
+            Some(dir) => Cow::Owned(Catalog::load(dir)?),
+            None => Cow::Borrowed(Catalog::embedded()),
+        };
+        let site = match &args.site {
+            Some(path) => Site::load(path, &catalog)?,
+            None => Site::default(),
+        };
+        let policy = Policy::load(&catalog, &site, &args.policy)?;
+        Ok(Self { catalog, site, policy })
+    }
+}
+
+/// Measures a run on the wall clock.
+pub(super) struct Watch {
+    started: Instant,
+    workers: usize,
+}
+
+impl Watch {
+    pub(super) fn start(workers: Workers) -> Self {
+        Self { started: Instant::now(), workers: threads(workers) }
+    }
+
+    /// Returns the figures of the run so far.
+    #[expect(clippy::cast_precision_loss, reason = "rates for people")]
+    pub(super) fn figures(&self, packets: u64, bytes: u64) -> RunRecord {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = |count: f64| if seconds > 0.0 { count / seconds } else { 0.0 };
+        RunRecord {
+            seconds,
+            cpu_seconds: cpu_seconds(),
+            packets_per_second: rate(packets as f64),
+            bits_per_second: rate(bytes as f64 * 8.0),
+            workers: self.workers,
+            peak_memory_bytes: peak_memory_bytes(),
+        }
+    }
+}
+
+/// Ticks a second in which Linux tells processor time to programs (`USER_HZ`, proc(5)).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Returns the processor seconds of all threads, where the system tells them (proc(5), `/proc/PID/stat`).
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The program's name, in parentheses, may hold anything; utime and stime are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<f64>().ok();
+    Some((ticks()? + ticks()?) / TICKS_PER_SECOND)
+}
+
+/// Returns the largest resident memory so far (proc(5), `VmHWM`).
+pub(super) fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+}

@@ -1,0 +1,275 @@
+//! Every flow judged, and the findings as published.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::tags::Tagged;
+use super::view::View;
+use super::{Join, Seen, Setting};
+use crate::error::Result;
+use crate::packet::{At, Timestamp};
+use crate::pipeline::outputs::Outputs;
+use crate::policy::{Cover, EvidenceNote, Finding, MatrixRun, Policy, Severity, Subject};
+use crate::report::record::{AlertRecord, EvidenceRecord, Record, RuleRecord, SuppressionRecord};
+use crate::report::summary::RuleTotals;
+use crate::report::timeline::{Timeline, TimelineBuilder};
+use crate::site::Site;
+
+/// What is remembered of the findings while flows are looked at. Not the findings themselves: a policy
+/// holds no state, so that a flow judged again has the same ones, and a million flows may have some.
+pub(super) struct Findings {
+    /// Flows with findings: indices into the join's places.
+    flows: Vec<u32>,
+    /// The gravest of what nobody accepted.
+    worst: Option<Severity>,
+    by_rule: Vec<Sum>,
+    timeline: TimelineBuilder,
+    /// Suppressions that would have covered a finding and are over.
+    expired: BTreeSet<usize>,
+    /// Findings that only several flows show, by flow.
+    across: BTreeMap<usize, Vec<Finding>>,
+    /// Room for the findings of the flow at hand.
+    of_flow: Vec<Finding>,
+}
+
+/// The findings of one rule.
+#[derive(Default, Clone, Copy)]
+struct Sum {
+    alerts: u64,
+    count: u64,
+    suppressed: u64,
+}
+
+impl Findings {
+    /// Begins without any.
+    pub(super) fn new(policy: &Policy, span: Option<(Timestamp, Timestamp)>) -> Self {
+        let (start, end) = span.unwrap_or_default();
+        Self {
+            flows: Vec::new(),
+            worst: None,
+            by_rule: vec![Sum::default(); policy.rules().len()],
+            timeline: TimelineBuilder::new(start, end),
+            expired: BTreeSet::new(),
+            across: BTreeMap::new(),
+            of_flow: Vec::new(),
+        }
+    }
+
+    /// Returns the gravest severity of what nobody accepted.
+    pub(super) fn worst(&self) -> Option<Severity> {
+        self.worst
+    }
+
+    pub(super) fn add(&mut self, finding: &Finding, cover: Cover) {
+        let sum = &mut self.by_rule[finding.rule];
+        match cover {
+            Cover::By(_) => sum.suppressed += 1,
+            Cover::None | Cover::Expired(_) => {
+                sum.alerts += 1;
+                sum.count += finding.count;
+                self.worst = self.worst.max(Some(finding.severity));
+            }
+        }
+        if let Cover::Expired(index) = cover {
+            self.expired.insert(index);
+        }
+    }
+
+    /// Returns the counts over time.
+    pub(super) fn timeline(&self) -> Timeline {
+        self.timeline.clone().build()
+    }
+
+    /// Returns a warning for each suppression that is over and would have covered something.
+    pub(super) fn expired<'s>(&'s self, site: &'s Site) -> impl Iterator<Item = String> + 's {
+        self.expired.iter().map(|index| {
+            let suppression = &site.suppressions[*index];
+            format!(
+                "{}:{}: the suppression of {} ended on {} and no longer covers what was found",
+                suppression.file.display(),
+                suppression.line,
+                suppression.rule,
+                suppression.until
+            )
+        })
+    }
+}
+
+impl<'a> Join<'a> {
+    /// Asks the policy about one flow, the `flow`-th of the places.
+    pub(super) fn judge(
+        &self,
+        flow: usize,
+        view: &View<'_>,
+        tagged: &Tagged<'_>,
+        seen: &mut Seen<'_>,
+    ) {
+        let Setting { policy, site, .. } = self.setting;
+        let subject = self.subject(view, tagged);
+        let mut of_flow = std::mem::take(&mut seen.findings.of_flow);
+        policy.judge(&subject, site, &mut of_flow);
+        seen.across.see(flow, view, &subject, &mut of_flow);
+        if !of_flow.is_empty() {
+            let flow = u32::try_from(flow).expect("fewer flows than 32 bits name");
+            seen.findings.flows.push(flow);
+        }
+        for finding in of_flow.drain(..) {
+            self.note(&finding, &subject, &mut seen.findings);
+        }
+        seen.findings.of_flow = of_flow;
+    }
+
+    /// Takes a finding into the sums.
+    fn note(&self, finding: &Finding, subject: &Subject<'_>, findings: &mut Findings) {
+        let Setting { policy, site, .. } = self.setting;
+        findings.add(finding, policy.cover_of(finding, subject, site));
+        let (rule, client) = (&policy.rules()[finding.rule].id, subject.initiator.ip());
+        findings.timeline.add(rule, client, finding.first.time, finding.count);
+    }
+
+    /// Adds what only several flows show.
+    pub(super) fn find_across(&self, seen: &mut Seen<'_>) {
+        let extra = self.across_flows(&seen.across);
+        let findings = &mut seen.findings;
+        for (flow, of_flow) in &extra {
+            let view = self.view(&self.places[*flow]);
+            let subject = self.subject(&view, self.tags.tagged(self.tag_of[*flow]));
+            for finding in of_flow {
+                self.note(finding, &subject, findings);
+            }
+            findings.flows.extend(u32::try_from(*flow));
+        }
+        if !extra.is_empty() {
+            findings.flows.sort_unstable();
+            findings.flows.dedup();
+        }
+        findings.across = extra;
+    }
+
+    fn subject<'s>(&'s self, view: &View<'s>, tagged: &'s Tagged<'_>) -> Subject<'s> {
+        let (initiator, responder) = (view.initiator(), view.responder());
+        let site = self.setting.site;
+        Subject {
+            catalog: self.setting.catalog,
+            initiator,
+            responder,
+            initiator_known: view.direction.known,
+            transport: view.transport(),
+            tag: &tagged.tag,
+            heard: view.heard,
+            facts: view.facts,
+            encrypted: view.encrypted(),
+            established: view.is_established(),
+            host_is_product: self.hosts.is_product(responder.ip()),
+            initiator_zone: site.zone_of(initiator.ip()),
+            responder_zone: site.zone_of(responder.ip()),
+            first: view.flow.first,
+            last: At { frame: view.flow.first.frame, time: view.flow.last },
+        }
+    }
+
+    /// Writes every finding, in the order of the flows.
+    pub(super) fn write_alerts(&self, findings: &Findings, outputs: &mut Outputs) -> Result<()> {
+        let rules = self.rule_records();
+        let accepted: Vec<SuppressionRecord> = self
+            .setting
+            .site
+            .suppressions
+            .iter()
+            .map(|suppression| SuppressionRecord {
+                reason: suppression.reason.clone(),
+                until: suppression.until.clone(),
+                file: suppression.file.to_string_lossy().into_owned(),
+                line: suppression.line,
+            })
+            .collect();
+        let Setting { policy, site, .. } = self.setting;
+        let mut of_flow = Vec::new();
+        let mut matrices = MatrixRun::new(policy, site, self.setting.catalog);
+        for flow in &findings.flows {
+            let flow = *flow as usize;
+            let view = self.view(&self.places[flow]);
+            let tagged = self.tags.tagged(self.tag_of[flow]);
+            let subject = self.subject(&view, tagged);
+            policy.judge(&subject, site, &mut of_flow);
+            matrices.flow(&subject, &mut of_flow);
+            of_flow.extend(findings.across.get(&flow).into_iter().flatten().cloned());
+            let around = self.around(&self.places[flow], &view);
+            for finding in of_flow.drain(..) {
+                let suppression = match policy.cover_of(&finding, &subject, site) {
+                    Cover::By(index) => Some(&accepted[index]),
+                    Cover::None | Cover::Expired(_) => None,
+                };
+                let mut envelope = self.envelope(&view, &around);
+                envelope.timestamp = finding.first.time;
+                let record = AlertRecord {
+                    envelope,
+                    tag: self.tag_record(&view, tagged),
+                    rule: &rules[finding.rule],
+                    severity: finding.severity,
+                    count: finding.count,
+                    update: false,
+                    first_frame: self.frame_in_file(finding.first.frame, &view),
+                    first_seen: finding.first.time,
+                    last_seen: finding.last.time,
+                    evidence: self.evidence(&view, &finding),
+                    suppression,
+                    baseline: None,
+                };
+                outputs.record(Record::Alert(&record))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn evidence<'f>(&self, view: &View<'f>, finding: &'f Finding) -> Vec<EvidenceRecord<'f>> {
+        let record = |note: &'f EvidenceNote| match note {
+            EvidenceNote::Seen(kind) => {
+                let evidence = view.facts?.evidence.iter().find(|one| one.kind == *kind)?;
+                let frame = self.frame_in_file(evidence.first.frame, view);
+                Some(EvidenceRecord::of(evidence, frame))
+            }
+            EvidenceNote::Note(note) => {
+                let frame = self.frame_in_file(note.first.frame, view);
+                Some(EvidenceRecord {
+                    count: note.count,
+                    last_seen: note.last.time,
+                    detail: Some(&note.detail),
+                    ..EvidenceRecord::once(note.kind, frame, note.first.time)
+                })
+            }
+        };
+        finding.evidence.iter().filter_map(record).collect()
+    }
+
+    pub(super) fn rule_records(&self) -> Vec<RuleRecord> {
+        let rules = self.setting.policy.rules().iter();
+        rules
+            .map(|rule| RuleRecord {
+                id: rule.id.clone(),
+                kind: rule.kind.name().to_owned(),
+                title: rule.title.clone(),
+                severity: rule.severity,
+                signature_id: rule.signature_id,
+                file: rule.file.clone(),
+                line: rule.line,
+                source: rule.source.clone(),
+                remedy: rule.remedy.clone(),
+            })
+            .collect()
+    }
+
+    /// Returns the findings by rule; rules without any are listed too.
+    pub(super) fn rule_totals(&self, findings: &Findings) -> Vec<RuleTotals> {
+        let skipped = self.setting.policy.rules().iter().map(|rule| rule.skipped);
+        let records = self.rule_records().into_iter().zip(skipped).zip(&findings.by_rule);
+        records
+            .map(|((rule, skipped), sum)| RuleTotals {
+                rule,
+                alerts: sum.alerts,
+                count: sum.count,
+                suppressed: sum.suppressed,
+                skipped: skipped.map(str::to_owned),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,194 @@
+//! What the flows show of their responders: which ports answered, what was spoken there, which endpoints
+//! servers named to their clients.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use super::view::View;
+use crate::catalog::Catalog;
+use crate::classify::Heard;
+use crate::classify::host::{self, Declared, HostReader, HostReading};
+use crate::inspect::Protocol;
+use crate::packet::{At, Transport};
+use crate::site::Site;
+
+/// Ports of all hosts that are kept: every port of a platform many times over; some 100 MB. A scan that is
+/// answered everywhere fills it and takes nothing from the hosts known before.
+const LISTENERS_MAX: usize = 1 << 20;
+
+/// Endpoints that servers named, in all: a registry has a handful.
+const LEARNED_MAX: usize = 1 << 16;
+
+/// How long an endpoint that a server named stays the one it was: a working day of packet time.
+const LEARNED_VALID_NS: u64 = 8 * 3_600 * 1_000_000_000;
+
+/// What one port of a host did.
+#[derive(Default)]
+pub(super) struct Listener {
+    pub(super) answered: bool,
+    pub(super) refused: bool,
+    pub(super) flows: u64,
+    pub(super) heard: BTreeSet<Heard>,
+    pub(super) app_proto: Option<&'static str>,
+}
+
+/// One responder.
+#[derive(Default)]
+pub(super) struct HostFacts {
+    pub(super) listeners: BTreeMap<(u16, Transport), Listener>,
+    /// It calls itself a product of the platform, or speaks what only such a product speaks.
+    pub(super) says_product: bool,
+}
+
+/// An endpoint that a server named.
+struct Learned {
+    /// The server, and the address that it named.
+    hosts: [Option<IpAddr>; 2],
+    at: At,
+}
+
+/// All responders that answered.
+#[derive(Default)]
+pub(super) struct Hosts {
+    by_address: HashMap<IpAddr, HostFacts, foldhash::fast::RandomState>,
+    listeners: usize,
+    learned: HashMap<u16, Vec<Learned>>,
+    learned_len: usize,
+    readings: HashMap<IpAddr, HostReading, foldhash::fast::RandomState>,
+}
+
+/// Hosts that are read, by address: every host of a platform and its neighbours. What is beyond is known by
+/// its ports alone.
+const READINGS_MAX: usize = 1 << 16;
+
+impl Hosts {
+    /// Notes what a flow shows of its responder, if that answered.
+    pub(super) fn see(&mut self, view: &View<'_>, app_proto: &'static str) {
+        self.learn(view);
+        if !view.is_answered() {
+            return;
+        }
+        let responder = view.responder();
+        let full = self.listeners >= LISTENERS_MAX;
+        if full && !self.by_address.contains_key(&responder.ip()) {
+            return;
+        }
+        let host = self.by_address.entry(responder.ip()).or_default();
+        host.says_product |= view
+            .facts
+            .is_some_and(|facts| facts.wso2_server || facts.protocol == Some(Protocol::Databridge));
+        let place = (responder.port(), view.transport());
+        if full && !host.listeners.contains_key(&place) {
+            return;
+        }
+        let listener = host.listeners.entry(place).or_insert_with(|| {
+            self.listeners += 1;
+            Listener::default()
+        });
+        listener.answered = true;
+        listener.flows += 1;
+        listener.heard.insert(view.heard);
+        if !matches!(app_proto, "none" | "unknown") {
+            listener.app_proto.get_or_insert(app_proto);
+        }
+    }
+
+    /// Notes a flow that its responder turned away, if that is a host that answers elsewhere.
+    pub(super) fn see_refused(&mut self, view: &View<'_>) {
+        let responder = view.responder();
+        let Some(host) = self.by_address.get_mut(&responder.ip()) else { return };
+        let place = (responder.port(), view.transport());
+        if self.listeners >= LISTENERS_MAX && !host.listeners.contains_key(&place) {
+            return;
+        }
+        let listener = host.listeners.entry(place).or_insert_with(|| {
+            self.listeners += 1;
+            Listener::default()
+        });
+        listener.refused = true;
+        listener.flows += u64::from(!view.is_answered());
+    }
+
+    fn learn(&mut self, view: &View<'_>) {
+        let Some(facts) = view.facts else { return };
+        for endpoint in &facts.learned {
+            if self.learned_len >= LEARNED_MAX {
+                return;
+            }
+            let server = view.responder().ip();
+            let named = endpoint.host.parse::<IpAddr>().ok();
+            let named = named.filter(|named| *named != server && !named.is_loopback());
+            let learned = Learned { hosts: [Some(server), named], at: endpoint.at };
+            self.learned.entry(endpoint.port).or_default().push(learned);
+            self.learned_len += 1;
+        }
+    }
+
+    /// Tells whether a server had named a flow's responder before the flow began.
+    pub(super) fn was_named(&self, view: &View<'_>) -> bool {
+        let responder = view.responder();
+        if self.learned_len == 0 || view.transport() != Transport::Tcp {
+            return false;
+        }
+        let Some(learned) = self.learned.get(&responder.port()) else { return false };
+        let first = view.flow.first;
+        learned.iter().any(|learned| {
+            learned.hosts.contains(&Some(responder.ip()))
+                && learned.at < first
+                && first.time.since(learned.at.time) <= LEARNED_VALID_NS
+        })
+    }
+
+    /// Works out what runs on each host: on those that the site declares, and on those that answered
+    /// where the catalogue, at some offset, has something.
+    pub(super) fn read(&mut self, catalog: &Catalog, site: &Site) {
+        let reader = HostReader::new(catalog);
+        let mut readings = HashMap::default();
+        for (address, host) in self.in_order() {
+            if readings.len() >= READINGS_MAX {
+                break;
+            }
+            let declared = site
+                .host_of(address)
+                .map(|host| Declared { products: host.products.clone(), offset: host.offset });
+            let documented =
+                |(port, transport): &(u16, Transport)| catalog.is_catalogued(*transport, *port);
+            if declared.is_none()
+                && host.listeners.len() < 2
+                && !host.listeners.keys().any(documented)
+            {
+                continue;
+            }
+            let listeners = host.listeners.iter().map(|(&(port, transport), listener)| {
+                let Listener { answered, refused, ref heard, .. } = *listener;
+                host::Listener { transport, port, answered, refused, heard: heard.clone() }
+            });
+            let listeners: Vec<_> = listeners.collect();
+            readings.insert(address, reader.read(&declared.unwrap_or_default(), &listeners));
+        }
+        self.readings = readings;
+    }
+
+    /// Tells whether any host has ports at several offsets.
+    pub(super) fn has_strays(&self) -> bool {
+        self.readings.values().any(|reading| !reading.strays.is_empty())
+    }
+
+    /// Returns what was found to run on a host.
+    pub(super) fn reading(&self, address: IpAddr) -> Option<&HostReading> {
+        self.readings.get(&address)
+    }
+
+    /// Tells whether content or the other ports of a responder say that it is one of the products.
+    pub(super) fn is_product(&self, address: IpAddr) -> bool {
+        self.by_address.get(&address).is_some_and(|host| host.says_product)
+            || self.reading(address).is_some_and(HostReading::is_product)
+    }
+
+    /// Returns all of them, by address.
+    pub(super) fn in_order(&self) -> Vec<(IpAddr, &HostFacts)> {
+        let mut hosts: Vec<_> = self.by_address.iter().map(|(a, host)| (*a, host)).collect();
+        hosts.sort_unstable_by_key(|(address, _)| *address);
+        hosts
+    }
+}

@@ -1,0 +1,50 @@
+//! All flows of all shards, in the order of the report.
+
+use super::super::shard::Shard;
+use crate::flow::Flow;
+use crate::flow::index::FlowNumber;
+use crate::inspect::Facts;
+
+/// One flow's place: its shard and number there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    first_frame: u64,
+    number: FlowNumber,
+    shard: u8,
+}
+
+impl Place {
+    pub(super) fn flow<'a>(&self, shards: &'a [Shard]) -> &'a Flow {
+        shards[usize::from(self.shard)].flow(self.number)
+    }
+
+    pub(super) fn facts<'a>(&self, shards: &'a [Shard]) -> Option<&'a Facts> {
+        shards[usize::from(self.shard)].facts(self.number)
+    }
+
+    pub(super) fn shard(&self) -> usize {
+        usize::from(self.shard)
+    }
+
+    pub(super) fn number(&self) -> FlowNumber {
+        self.number
+    }
+}
+
+/// Returns the places of all flows by first frame, then key: the same whoever owned the shards.
+pub(super) fn in_order(shards: &[Shard]) -> Vec<Place> {
+    let mut places = Vec::with_capacity(shards.iter().map(Shard::len).sum());
+    for (index, shard) in shards.iter().enumerate() {
+        let shard_number = u8::try_from(index).expect("64 shards");
+        places.extend(shard.flows().map(|(number, flow)| Place {
+            first_frame: flow.first.frame,
+            number,
+            shard: shard_number,
+        }));
+    }
+    places.sort_unstable_by(|a, b| {
+        let key = |place: &Place| place.flow(shards).key;
+        a.first_frame.cmp(&b.first_frame).then_with(|| key(a).cmp(&key(b)))
+    });
+    places
+}
