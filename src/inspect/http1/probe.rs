@@ -10,6 +10,9 @@ const METHOD_LEN_MAX: usize = 32;
 /// believed when they begin with a method that is known.
 const LINE_LEN_MAX: usize = 1000;
 
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Lines looked at behind a first one that is odd.
 const LINES_MAX: usize = 16;
 
@@ -165,6 +168,10 @@ fn is_target(method: &[u8], line: &[u8]) -> bool {
 /// method, no method, no version.
 fn odd_request(bytes: &[u8]) -> Probe {
     let seen = &bytes[..bytes.len().min(LINE_LEN_MAX)];
+    let is_marked = bytes.starts_with(MARK) || MARK.starts_with(bytes);
+    if bytes.first().is_some_and(|byte| *byte >= 0x80) && !is_marked {
+        return Probe::Excluded;
+    }
     let is_odd = |byte: &&u8| **byte >= 0x7f || (**byte < 0x20 && !b"\t\r\n".contains(byte));
     if seen.iter().filter(is_odd).take(ODD_BYTES_MAX + 1).count() > ODD_BYTES_MAX {
         return Probe::Excluded;
