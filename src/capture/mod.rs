@@ -9,6 +9,7 @@ use crate::packet::{
 };
 
 pub mod file;
+pub mod held;
 #[cfg(feature = "live")]
 pub mod live;
 pub mod mix;

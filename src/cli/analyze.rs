@@ -35,7 +35,7 @@ pub(super) struct Args {
 
 /// Audits the inputs and returns what the verdict says.
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
-    let workers = args.run.workers();
+    let workers = run::workers(args.run.workers);
     let watch = Watch::start(workers);
     let catalog = run::catalog(args.run.catalog.as_ref())?;
     let (tools, decode) = args.run.tools()?;

@@ -4,6 +4,7 @@
 //! above `--fail-on`, 2 the run failed, 3 inconclusive.
 
 mod analyze;
+mod bench;
 mod output;
 mod progress;
 mod run;
@@ -37,6 +38,8 @@ struct Arguments {
 enum Command {
     /// Audit saved captures: one report over all inputs
     Analyze(Box<analyze::Args>),
+    /// Measure how fast the pipeline is on this machine
+    Bench(bench::Args),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };

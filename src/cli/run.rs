@@ -57,14 +57,6 @@ const WORKERS_DEFAULT_MAX: usize = 4;
 const KEY_LEN: usize = 32;
 
 impl RunArgs {
-    /// Returns who owns the shards: one thread fewer than in all, since one reads and decodes.
-    pub(super) fn workers(&self) -> Workers {
-        let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads =
-            self.workers.map_or_else(|| available().min(WORKERS_DEFAULT_MAX), NonZeroUsize::get);
-        NonZeroUsize::new(threads - 1).map_or(Workers::Inline, Workers::Threads)
-    }
-
     /// Returns the fingerprints' key: the user's, or a random one.
     fn key(&self) -> Result<Vec<u8>> {
         let Some(path) = &self.fingerprint_key else {
@@ -111,6 +103,21 @@ impl RunArgs {
     }
 }
 
+/// Returns who owns the shards: one thread fewer than in all, since one reads and decodes.
+pub(super) fn workers(threads: Option<NonZeroUsize>) -> Workers {
+    let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = threads.map_or_else(|| available().min(WORKERS_DEFAULT_MAX), NonZeroUsize::get);
+    NonZeroUsize::new(threads - 1).map_or(Workers::Inline, Workers::Threads)
+}
+
+/// Returns the number of threads in all.
+pub(super) fn threads(workers: Workers) -> usize {
+    match workers {
+        Workers::Inline => 1,
+        Workers::Threads(workers) => workers.get() + 1,
+    }
+}
+
 /// Loads the user's catalogue, or returns the built-in one.
 pub(super) fn catalog(dir: Option<&PathBuf>) -> Result<std::borrow::Cow<'static, Catalog>> {
     Ok(match dir {
@@ -127,11 +134,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn start(workers: Workers) -> Self {
-        let workers = match workers {
-            Workers::Inline => 1,
-            Workers::Threads(workers) => workers.get() + 1,
-        };
-        Self { started: Instant::now(), workers }
+        Self { started: Instant::now(), workers: threads(workers) }
     }
 
     /// Returns the figures of the run so far.
@@ -164,7 +167,7 @@ fn cpu_seconds() -> Option<f64> {
 }
 
 /// Returns the largest resident memory so far (proc(5), `VmHWM`).
-fn peak_memory_bytes() -> Option<u64> {
+pub(super) fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)

@@ -3,11 +3,11 @@
 use std::panic::resume_unwind;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use super::SHARDS;
 use super::front::{Batch, Crew, shard_of};
-use super::shard::Shard;
+use super::shard::{Shard, Told};
 use crate::capture::Block;
 use crate::error::{Error, Result};
 use crate::inspect::Tools;
@@ -18,8 +18,18 @@ const QUEUE_LEN: usize = 4;
 /// Packets whose table entries are loaded before the first of them is looked at.
 const LOOK_AHEAD: usize = 16;
 
-/// Lets the shards of one worker take a batch.
-pub fn work(shards: &mut [Shard], workers: usize, batch: &Batch, tools: &Tools) {
+/// Lets the shards of one worker take a batch; returns the answer when it asks something.
+pub fn work(shards: &mut [Shard], workers: usize, batch: &Batch, tools: &Tools) -> Option<Told> {
+    take(shards, workers, batch, tools);
+    let ask = batch.ask?;
+    let mut told = Told::default();
+    for (index, shard) in shards.iter_mut().enumerate() {
+        shard.answer(&ask, index, &mut told, tools);
+    }
+    Some(told)
+}
+
+fn take(shards: &mut [Shard], workers: usize, batch: &Batch, tools: &Tools) {
     let Some(block) = &batch.block else {
         for (packet, count) in &batch.counts {
             shards[shard_of(packet.hash) / workers].count(packet, count.packets, count.bytes);
@@ -67,13 +77,14 @@ pub struct Alone<'a> {
     shards: Vec<Shard>,
     spare: Option<Batch>,
     blocks: Vec<Block>,
+    told: Vec<Told>,
     tools: &'a Tools,
 }
 
 impl<'a> Alone<'a> {
     /// Owns all shards.
     pub fn new(tools: &'a Tools) -> Self {
-        Self { shards: shards_of(0, 1), spare: None, blocks: Vec::new(), tools }
+        Self { shards: shards_of(0, 1), spare: None, blocks: Vec::new(), told: Vec::new(), tools }
     }
 
     /// Ends the work and returns the shards.
@@ -99,7 +110,7 @@ impl Crew for Alone<'_> {
     }
 
     fn send(&mut self, _worker: usize, mut batch: Batch) -> Result<()> {
-        work(&mut self.shards, 1, &batch, self.tools);
+        self.told.extend(work(&mut self.shards, 1, &batch, self.tools));
         if let Some(block) = batch.clear() {
             self.recycle(block);
         }
@@ -110,6 +121,10 @@ impl Crew for Alone<'_> {
     fn recycle(&mut self, block: Block) {
         self.blocks.push(block);
     }
+
+    fn answers(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
 }
 
 /// Worker threads, each with its shards.
@@ -118,6 +133,7 @@ pub struct Threads<'scope> {
     batches: Receiver<Batch>,
     blocks: Receiver<Block>,
     blocks_back: Sender<Block>,
+    told: Receiver<Told>,
     handles: Vec<ScopedJoinHandle<'scope, Vec<Shard>>>,
 }
 
@@ -132,19 +148,25 @@ impl<'scope> Threads<'scope> {
         let under_way = workers * (QUEUE_LEN + 2) + 2;
         let (batches_back, batches) = bounded(under_way);
         let (blocks_back, blocks) = bounded(under_way);
+        // Whoever asks waits for the answer before asking again.
+        let (told_back, told) = unbounded();
         let mut queues = Vec::new();
         let mut handles = Vec::new();
         for worker in 0..workers {
             let (sender, queue) = bounded::<Batch>(QUEUE_LEN);
             queues.push(sender);
-            let back = Back { batches: batches_back.clone(), blocks: blocks_back.clone() };
+            let back = Back {
+                batches: batches_back.clone(),
+                blocks: blocks_back.clone(),
+                told: told_back.clone(),
+            };
             let handle = std::thread::Builder::new()
                 .name(format!("shards-{worker}"))
                 .spawn_scoped(scope, move || serve(worker, workers, &queue, &back, tools))
                 .map_err(|error| Error::new(format!("cannot start a worker thread: {error}")))?;
             handles.push(handle);
         }
-        Ok(Self { queues, batches, blocks, blocks_back, handles })
+        Ok(Self { queues, batches, blocks, blocks_back, told, handles })
     }
 
     /// Lets the workers end and returns their shards, in the order of the shards' numbers.
@@ -167,6 +189,7 @@ impl<'scope> Threads<'scope> {
 struct Back {
     batches: Sender<Batch>,
     blocks: Sender<Block>,
+    told: Sender<Told>,
 }
 
 /// One worker's life.
@@ -179,7 +202,10 @@ fn serve(
 ) -> Vec<Shard> {
     let mut shards = shards_of(worker, workers);
     for mut batch in queue {
-        work(&mut shards, workers, &batch, tools);
+        if let Some(told) = work(&mut shards, workers, &batch, tools) {
+            // Nobody listens any more when the run is about to end.
+            let _ = back.told.send(told);
+        }
         if let Some(block) = batch.clear() {
             discard_if_full(back.blocks.try_send(block));
         }
@@ -215,6 +241,10 @@ impl Crew for Threads<'_> {
 
     fn recycle(&mut self, block: Block) {
         discard_if_full(self.blocks_back.try_send(block));
+    }
+
+    fn answers(&mut self) -> Vec<Told> {
+        self.told.try_iter().collect()
     }
 }
 

@@ -138,7 +138,7 @@ impl Live {
             live.points.push(ObservationPoint {
                 file: None,
                 interface: Some(name.clone()),
-                input: u32::try_from(point).unwrap_or(u32::MAX),
+                input: 0,
             });
             live.inputs.push(InputSummary { name: name.clone(), ..InputSummary::default() });
             live.shared.push(Arc::clone(&shared));

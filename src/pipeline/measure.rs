@@ -1,0 +1,193 @@
+//! How long each stage takes, alone and together, on frames that are held in memory.
+
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+
+use super::{Config, Gathered, gather};
+use crate::capture::held::Held;
+use crate::capture::{Block, Event, InputSummary, Source};
+use crate::decode::{Decoded, Decoder, Options};
+use crate::error::Result;
+use crate::flow::Table;
+use crate::inspect::{EvidenceKind, Tools};
+use crate::packet::{ObservationPoint, Packet};
+
+/// Seconds of one stage over all frames, the fastest and the median of several runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Taken {
+    /// The fastest.
+    pub best: f64,
+    /// The median.
+    pub median: f64,
+    /// How many there were.
+    pub runs: usize,
+}
+
+/// What a run over the whole pipeline found: what a mix knows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Flows.
+    pub flows: u64,
+    /// Requests with a bearer token.
+    pub tokens: u64,
+    /// Flows with at least one.
+    pub token_flows: u64,
+    /// Frames that reached a flow.
+    pub packets: u64,
+}
+
+/// The stages that can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Copying the blocks: what stands for reading.
+    Read,
+    /// Frames to packets.
+    Decode,
+    /// Packets to flows.
+    Flow,
+}
+
+impl Stage {
+    /// Every stage, in the order of the data.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Decode, Self::Flow];
+
+    /// Returns the name as reports write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Decode => "decode",
+            Self::Flow => "flow",
+        }
+    }
+}
+
+/// Repeats a measurement until a time is over, at least once.
+pub fn repeat(seconds: f64, mut once: impl FnMut() -> Result<f64>) -> Result<Taken> {
+    let started = Instant::now();
+    let mut all = Vec::new();
+    while all.is_empty() || started.elapsed().as_secs_f64() < seconds {
+        all.push(once()?);
+    }
+    all.sort_by(f64::total_cmp);
+    Ok(Taken { best: all[0], median: all[all.len() / 2], runs: all.len() })
+}
+
+/// Runs one stage over all frames and returns the seconds it took; what it needs is made before.
+pub fn stage(stage: Stage, held: &Held) -> Result<f64> {
+    let mut replay = held.replay();
+    let mut block = Block::default();
+    match stage {
+        Stage::Read => {
+            let started = Instant::now();
+            while matches!(replay.next(&mut block)?, Event::Frames) {
+                std::hint::black_box(&block);
+            }
+            Ok(started.elapsed().as_secs_f64())
+        }
+        Stage::Decode => {
+            let mut taken = 0.0;
+            each_block(held, &mut |block, decoder, packets, first| {
+                let started = Instant::now();
+                decode(block, decoder, packets, first);
+                taken += started.elapsed().as_secs_f64();
+            })?;
+            Ok(taken)
+        }
+        Stage::Flow => {
+            let (mut taken, mut table) = (0.0, Table::default());
+            each_block(held, &mut |block, decoder, packets, first| {
+                decode(block, decoder, packets, first);
+                let started = Instant::now();
+                for packet in packets.iter() {
+                    table.packet(packet);
+                }
+                taken += started.elapsed().as_secs_f64();
+            })?;
+            std::hint::black_box(table.len());
+            Ok(taken)
+        }
+    }
+}
+
+/// What is done with a block: its frames decoded with the decoder into packets, from a running number on.
+type OnBlock<'a> = dyn FnMut(&mut Block, &mut Decoder, &mut Vec<Packet>, u64) + 'a;
+
+fn each_block(held: &Held, on_block: &mut OnBlock<'_>) -> Result<()> {
+    let (mut replay, mut block) = (held.replay(), Block::default());
+    let (mut decoder, mut packets) = (Decoder::new(Options::default()), Vec::new());
+    let mut number = 1;
+    while matches!(replay.next(&mut block)?, Event::Frames) {
+        packets.clear();
+        on_block(&mut block, &mut decoder, &mut packets, number);
+        number += block.frames.len() as u64;
+    }
+    Ok(())
+}
+
+fn decode(block: &mut Block, decoder: &mut Decoder, packets: &mut Vec<Packet>, first: u64) {
+    for index in 0..block.frames.len() {
+        if let Decoded::Packet(packet) = decoder.decode(block, index, first + index as u64) {
+            packets.push(packet);
+        }
+    }
+}
+
+/// Runs the pipeline up to the join and returns what it found, the seconds it took, and how long each
+/// block kept the reader from the next, in nanoseconds.
+pub fn whole(
+    held: &Held,
+    config: &mut Config,
+    tools: &Tools,
+    blocks: &mut Histogram<u64>,
+) -> Result<(Gathered, f64)> {
+    let mut source = Timed { source: held.replay(), handed: None, blocks };
+    let started = Instant::now();
+    let gathered = gather(&mut source, config, tools)?;
+    Ok((gathered, started.elapsed().as_secs_f64()))
+}
+
+/// Counts what a mix knows of itself.
+pub fn found(gathered: &Gathered) -> Found {
+    let mut found = Found { flows: 0, tokens: 0, token_flows: 0, packets: 0 };
+    for shard in &gathered.shards {
+        for (number, flow) in shard.flows() {
+            found.flows += 1;
+            found.packets += flow.packets_total();
+            let evidence = shard.facts(number).map(|facts| facts.evidence.as_slice());
+            let tokens = evidence
+                .and_then(|all| all.iter().find(|one| one.kind == EvidenceKind::BearerToken))
+                .map_or(0, |evidence| evidence.count);
+            found.tokens += tokens;
+            found.token_flows += u64::from(tokens > 0);
+        }
+    }
+    found
+}
+
+/// Notes how long each block keeps the reader from the next one.
+struct Timed<'a, S> {
+    source: S,
+    handed: Option<Instant>,
+    blocks: &'a mut Histogram<u64>,
+}
+
+impl<S: Source> Source for Timed<'_, S> {
+    fn next(&mut self, block: &mut Block) -> Result<Event> {
+        if let Some(handed) = self.handed.take() {
+            let taken = u64::try_from(handed.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.blocks.record(taken).unwrap_or_default();
+        }
+        let event = self.source.next(block);
+        self.handed = Some(Instant::now());
+        event
+    }
+
+    fn points(&self) -> &[ObservationPoint] {
+        self.source.points()
+    }
+
+    fn inputs(&self) -> Vec<InputSummary> {
+        self.source.inputs()
+    }
+}
