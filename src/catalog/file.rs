@@ -63,7 +63,7 @@ pub(super) struct IncludeEntry {
     pub(super) product: Spanned<String>,
     pub(super) component: Option<Name>,
     pub(super) prefix: Option<Name>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "built_in_offset")]
     pub(super) built_in_offset: u16,
     #[serde(default)]
     pub(super) except: Vec<Spanned<String>>,
@@ -80,7 +80,7 @@ pub(super) struct ServiceEntry {
     pub(super) role: Role,
     pub(super) port: Spanned<PortEntry>,
     pub(super) transport: TransportEntry,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "built_in_offset")]
     pub(super) built_in_offset: u16,
     pub(super) offset: Spanned<OffsetBehaviour>,
     pub(super) protocol: Spanned<AppProtocol>,
@@ -215,6 +215,20 @@ pub(crate) fn port_number(number: i64) -> Result<u16, String> {
         Err(_) if number < 0 => Err(format!("port {number} is below 1")),
         Err(_) => Err(format!("port {number} is above 65535")),
     }
+}
+
+/// Reads a built-in offset.
+fn built_in_offset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    offset_number(number).map_err(|cause| de::Error::custom(format!("built-in {cause}")))
+}
+
+/// Returns the port offset of a number, or why it is none.
+pub(crate) fn offset_number(number: i64) -> Result<u16, String> {
+    u16::try_from(number).map_err(|_| {
+        let side = if number < 0 { "below 0" } else { "above 65535" };
+        format!("offset {number} is {side}: expected a number from 0 to 65535")
+    })
 }
 
 /// `transport = "tcp"`, `"udp"` or `"both"`.

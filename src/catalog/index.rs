@@ -23,6 +23,8 @@ pub(super) struct Index {
     moving: [Table; 2],
     /// By transport: port → rows that stay where they are under a user's offset.
     staying: [Table; 2],
+    /// Rows without a number, in the order of naming.
+    random: Box<[ServiceId]>,
 }
 
 /// One list of candidates for each port.
@@ -95,11 +97,20 @@ impl Index {
                 let stays = row.offset != OffsetBehaviour::Moves;
                 stays.then(|| (row.port.spread(row.offset), 0))
             }),
+            random: order
+                .iter()
+                .filter(|(_, service)| service.port == Port::None)
+                .map(|(id, _)| *id)
+                .collect(),
         }
     }
 
     pub(super) fn documented(&self, transport: Transport, port: u16) -> &[Candidate] {
         self.documented[place(transport)].at(port)
+    }
+
+    pub(super) fn random(&self) -> &[ServiceId] {
+        &self.random
     }
 
     pub(super) fn at_offset(

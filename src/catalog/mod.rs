@@ -21,6 +21,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::file::port_number;
 pub use self::index::Candidate;
 use self::index::Index;
 pub use self::service::{
@@ -48,7 +49,7 @@ impl Catalog {
     /// use portreeve::packet::Transport;
     /// let catalog = Catalog::embedded();
     /// let candidates = catalog.candidates(Transport::Tcp, 8280);
-    /// assert_eq!(catalog.service(candidates[0].service).id, "wso2-api-manager-3/gateway-http");
+    /// assert_eq!(catalog.service(candidates[0].service).id, "wso2-api-manager-4/gateway-http");
     /// ```
     ///
     /// # Panics
@@ -203,22 +204,21 @@ impl Catalog {
     }
 
     /// Returns the services without a number of their own that speak a protocol in clear over a
-    /// transport: what an uncatalogued port may be where that protocol was seen.
+    /// transport, the best name first: what an uncatalogued port may be where that protocol was seen.
     pub fn random(
         &self,
         transport: Transport,
         protocol: AppProtocol,
     ) -> impl Iterator<Item = Candidate> + '_ {
         let fits = move |service: &Service| {
-            service.port == Port::None
-                && service.transports.has(transport)
+            service.transports.has(transport)
                 && service.protocol == protocol
                 && service.encryption != Encryption::Tls
         };
-        let ids = self.services.iter().enumerate().filter(move |(_, service)| fits(service));
-        ids.filter_map(|(id, _)| {
-            u16::try_from(id).ok().map(|id| Candidate { service: ServiceId(id), offset: 0 })
-        })
+        let random = self.index.random().iter().copied();
+        random
+            .filter(move |id| fits(self.service(*id)))
+            .map(|service| Candidate { service, offset: 0 })
     }
 
     /// Returns the SHA-256 of the catalogue's files, in hexadecimal.

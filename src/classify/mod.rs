@@ -59,7 +59,10 @@ impl Heard {
     pub fn is_admitted_by(self, service: &Service) -> bool {
         match self {
             Self::Nothing | Self::Unknown => true,
-            Self::Tls => service.encryption != Encryption::None,
+            // Where the source does not say what is spoken, it does not say that it is in clear either.
+            Self::Tls => {
+                service.encryption != Encryption::None || service.protocol == AppProtocol::Any
+            }
             Self::Clear(protocol) => {
                 service.encryption != Encryption::Tls && speaks(service, protocol)
             }

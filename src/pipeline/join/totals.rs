@@ -206,3 +206,21 @@ fn commonest_first(counts: &BTreeMap<String, u64>) -> Vec<String> {
     names.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
     names.into_iter().map(|(name, _)| name.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_times_are_within_a_thousandth() {
+        let mut sum = Sum::default();
+        for handshake_ns in [600_000, 800_000, 41_000_000, u64::MAX] {
+            let client = IpAddr::from([10, 0, 2, 7]);
+            let port = (8280, Transport::Tcp);
+            sum.add(&Item { client, port, app_proto: "http", packets: 1, bytes: 60, handshake_ns });
+        }
+        let rtt = sum.rtt(true).expect("four were measured");
+        assert_eq!((rtt.count, rtt.max_ns), (4, u64::MAX));
+        assert!(rtt.p50_ns.abs_diff(800_000) <= 800, "{}", rtt.p50_ns);
+    }
+}
