@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::rotate::Rotation;
 use super::run::{self, RunArgs, Watch};
 use super::values::time;
 use super::{complain, output, progress};
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let inputs = args.inputs.iter().map(Input::from).collect();
     let options = file::Options { separate: args.separate, ..file::Options::default() };
     let mut source = Files::open(inputs, &options)?;
-    let mut outputs = output::open(args.run.format, &args.run.outputs, false)?;
+    let mut outputs = output::open(args.run.format, &args.run.outputs, false, Rotation::default())?;
     let bar = progress::bar(&source.progress());
     let (watched, shown, reported) = (source.progress(), bar.clone(), bar.clone());
     let mut config = Config {
@@ -75,7 +76,7 @@ fn nothing_was_readable(inputs: &[InputSummary]) -> bool {
     !inputs.is_empty() && inputs.iter().all(|input| input.broken.is_some())
 }
 
-fn exit_code(summary: &Summary) -> ExitCode {
+pub(super) fn exit_code(summary: &Summary) -> ExitCode {
     ExitCode::from(match summary.verdict.result {
         Outcome::Pass => 0,
         Outcome::Findings => 1,

@@ -5,9 +5,17 @@
 
 mod analyze;
 mod bench;
+mod doctor;
+#[cfg(feature = "live")]
+mod live;
 mod output;
 mod progress;
+mod rotate;
 mod run;
+#[cfg(feature = "live")]
+mod service;
+#[cfg(feature = "live")]
+mod status;
 mod values;
 
 use std::io::{self, Write};
@@ -15,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::capture::privileges::harden;
 use crate::error::{Error, Result};
 
 /// The run failed: usage, or nothing could be read.
@@ -45,17 +54,26 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Tell what this machine lets portreeve do, and what it lacks
+    Doctor,
+    /// Watch interfaces: findings as they happen, a full report at the end
+    #[cfg(feature = "live")]
+    Live(Box<live::Args>),
     /// Write the manual page to standard output
     Man,
 }
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
+    harden();
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
+        Command::Doctor => doctor::run(),
+        #[cfg(feature = "live")]
+        Command::Live(args) => live::run(&args),
         Command::Man => man(),
     };
     done.unwrap_or_else(|error| {
@@ -73,6 +91,12 @@ fn complain(error: &Error) {
     if let Some(hint) = error.hint_text() {
         let _ = writeln!(err, "hint: {}", crate::error::Printable(hint));
     }
+}
+
+/// Writes a remark to standard error.
+#[cfg(feature = "live")]
+fn note(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{}", crate::error::Printable(text));
 }
 
 /// Writes a warning to standard error.

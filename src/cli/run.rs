@@ -137,6 +137,12 @@ impl Watch {
         Self { started: Instant::now(), workers: threads(workers) }
     }
 
+    /// Returns the time since the run began.
+    #[cfg(feature = "live")]
+    pub(super) fn elapsed(&self) -> std::time::Duration {
+        self.started.elapsed()
+    }
+
     /// Returns the figures of the run so far.
     #[expect(clippy::cast_precision_loss, reason = "rates for people")]
     pub(super) fn figures(&self, packets: u64, bytes: u64) -> RunRecord {
@@ -149,6 +155,7 @@ impl Watch {
             bits_per_second: rate(bytes as f64 * 8.0),
             workers: self.workers,
             peak_memory_bytes: peak_memory_bytes(),
+            live: None,
         }
     }
 }

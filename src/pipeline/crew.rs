@@ -171,6 +171,11 @@ impl<'scope> Threads<'scope> {
 
     /// Lets the workers end and returns their shards, in the order of the shards' numbers.
     pub fn finish(self) -> Result<Vec<Shard>> {
+        self.finish_telling().map(|(shards, _)| shards)
+    }
+
+    /// Lets the workers end; returns their shards and the answers that nobody took yet.
+    pub fn finish_telling(self) -> Result<(Vec<Shard>, Vec<Told>)> {
         drop(self.queues);
         let workers = self.handles.len();
         let mut by_worker = Vec::new();
@@ -181,7 +186,8 @@ impl<'scope> Threads<'scope> {
                 Err(_) => return Err(worker_died()),
             }
         }
-        Ok((0..SHARDS).filter_map(|shard| by_worker[shard % workers].next()).collect())
+        let shards = (0..SHARDS).filter_map(|shard| by_worker[shard % workers].next()).collect();
+        Ok((shards, self.told.try_iter().collect()))
     }
 }
 

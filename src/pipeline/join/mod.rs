@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod resolve;
 pub mod totals;
 
+mod carried;
 mod hosts;
 mod places;
 mod records;
@@ -26,10 +27,11 @@ use crate::report::timeline::TimelineBuilder;
 use super::Gathered;
 use super::ledger::Ledger;
 use super::outputs::Outputs;
+pub use carried::Carried;
 use hosts::Hosts;
 use places::Place;
 use tags::{TagNumber, Tags};
-use totals::{Item, Names, Totals};
+use totals::{Item, Names};
 use view::View;
 
 /// What the join goes by.
@@ -62,31 +64,53 @@ pub fn report(
     outputs: &mut Outputs,
     run: impl FnOnce() -> Option<RunRecord>,
 ) -> Result<Summary> {
-    let points = source.points();
-    let mut join = Join {
-        gathered,
-        setting,
-        points,
-        places: places::in_order(&gathered.shards),
-        hosts: Hosts::default(),
-        tags: Tags::new(setting.catalog),
-        tag_of: Vec::new(),
-    };
+    report_after(Carried::default(), gathered, source, setting, outputs, run)
+}
+
+/// Writes the report of all that was seen after some flows were judged and let go, and returns its summary.
+pub fn report_after(
+    mut carried: Carried,
+    gathered: &Gathered,
+    source: &dyn Source,
+    setting: &Setting<'_>,
+    outputs: &mut Outputs,
+    run: impl FnOnce() -> Option<RunRecord>,
+) -> Result<Summary> {
+    let mut join = Join::new(gathered, source.points(), setting, &mut carried);
     join.meet_hosts();
     join.tag();
-    let mut ledger = gathered.front.ledger.clone();
-    let totals = join.sum_up(&mut ledger);
+    join.sum_up(&mut carried);
     join.write_flows(outputs)?;
     for host in join.host_records() {
         outputs.record(Record::Host(&host))?;
     }
-    let mut summary = join.summary(&totals, &ledger, &source.inputs());
+    let mut ledger = gathered.front.ledger.clone();
+    ledger.add(&carried.ledger);
+    let mut summary = join.summary(&carried, &ledger, &source.inputs());
     summary.run = run();
     outputs.finish(&summary)?;
     Ok(summary)
 }
 
 impl<'a> Join<'a> {
+    /// Begins with what is known of the hosts so far, which goes back into `carried` later.
+    fn new(
+        gathered: &'a Gathered,
+        points: &'a [ObservationPoint],
+        setting: &'a Setting<'a>,
+        carried: &mut Carried,
+    ) -> Self {
+        Self {
+            gathered,
+            setting,
+            points,
+            places: places::in_order(&gathered.shards),
+            hosts: std::mem::take(&mut carried.hosts),
+            tags: Tags::new(setting.catalog),
+            tag_of: Vec::new(),
+        }
+    }
+
     fn view(&self, place: &Place) -> View<'a> {
         let shards = &self.gathered.shards;
         View::new(self.setting.catalog, place.flow(shards), place.facts(shards))
@@ -119,8 +143,9 @@ impl<'a> Join<'a> {
     }
 
     /// Puts each frame of a flow in its place of the ledger, and each flow into the sums.
-    fn sum_up(&self, ledger: &mut Ledger) -> Totals {
-        let mut totals = Totals::default();
+    fn sum_up(&self, carried: &mut Carried) {
+        carried.blind.add(self.blind());
+        let Carried { ledger, totals, .. } = carried;
         for (place, tag) in self.places.iter().zip(&self.tag_of) {
             let view = self.view(place);
             let service = self.tags.tagged(*tag).service;
@@ -141,7 +166,6 @@ impl<'a> Join<'a> {
             });
             totals.add(&item, responder.ip(), names);
         }
-        totals
     }
 
     /// A flow's frames may have been seen at several points.
@@ -166,14 +190,15 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn summary(&self, totals: &Totals, ledger: &Ledger, inputs: &[InputSummary]) -> Summary {
+    fn summary(&self, carried: &Carried, ledger: &Ledger, inputs: &[InputSummary]) -> Summary {
+        let totals = &carried.totals;
         let span = self.gathered.front.span;
         let (start, end) = span.unwrap_or_default();
         let mut provenance = self.setting.provenance.clone();
         provenance.inputs = inputs.iter().map(Into::into).collect();
         Summary {
             timestamp: end,
-            verdict: self.verdict(ledger, inputs),
+            verdict: self.verdict(carried.blind, ledger, inputs),
             totals: TotalsRecord {
                 traffic: totals.all.traffic(),
                 hosts: totals.hosts(),

@@ -8,8 +8,13 @@ use crate::report::summary::{Outcome, Reason, Verdict};
 
 impl Join<'_> {
     /// Judges the run.
-    pub(super) fn verdict(&self, ledger: &Ledger, inputs: &[InputSummary]) -> Verdict {
-        let mut reasons = self.blind_flows();
+    pub(super) fn verdict(
+        &self,
+        blind: Blind,
+        ledger: &Ledger,
+        inputs: &[InputSummary],
+    ) -> Verdict {
+        let mut reasons = blind.reasons();
         let total = ledger.total();
         let dropped = total.dropped.kernel + total.dropped.ring + total.dropped.queue;
         if dropped > 0 {
@@ -18,6 +23,16 @@ impl Join<'_> {
                 flows: None,
                 packets: Some(dropped),
                 detail: "packets were lost before they could be looked at".to_owned(),
+            });
+        }
+        if total.evicted > 0 {
+            reasons.push(Reason {
+                reason: "evicted",
+                flows: None,
+                packets: Some(total.evicted),
+                detail:
+                    "flows were thrown out of a full table before they ended; raise --memory-limit"
+                        .to_owned(),
             });
         }
         let broken = inputs.iter().filter(|input| input.broken.is_some()).count();
@@ -34,20 +49,44 @@ impl Join<'_> {
     }
 
     /// Counts the clear and undecided flows in which bytes are missing.
-    fn blind_flows(&self) -> Vec<Reason> {
-        let (mut holes, mut cuts) = (0, 0);
+    pub(super) fn blind(&self) -> Blind {
+        let mut blind = Blind::default();
         for place in &self.places {
             let view = self.view(place);
             let Some(facts) = view.facts else { continue };
             if facts.uninspected.is_empty() || view.encrypted() == Some(true) {
                 continue;
             }
-            holes += u64::from(facts.uninspected.has(Uninspected::HOLE));
-            cuts += u64::from(facts.uninspected.has(Uninspected::SNAPLEN));
+            blind.holes += u64::from(facts.uninspected.has(Uninspected::HOLE));
+            blind.cuts += u64::from(facts.uninspected.has(Uninspected::SNAPLEN));
         }
+        blind
+    }
+}
+
+/// Clear and undecided flows in which bytes are missing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Blind {
+    /// Bytes were never captured.
+    holes: u64,
+    /// Frames were cut.
+    cuts: u64,
+}
+
+impl Blind {
+    pub(super) fn add(&mut self, other: Self) {
+        self.holes += other.holes;
+        self.cuts += other.cuts;
+    }
+
+    fn reasons(self) -> Vec<Reason> {
         let reasons = [
-            ("hole", holes, "bytes of clear or undecided flows were not captured"),
-            ("snaplen", cuts, "clear or undecided flows were cut; capture with a larger snaplen"),
+            ("hole", self.holes, "bytes of clear or undecided flows were not captured"),
+            (
+                "snaplen",
+                self.cuts,
+                "clear or undecided flows were cut; capture with a larger snaplen",
+            ),
         ];
         let some = reasons.into_iter().filter(|(_, flows, _)| *flows > 0);
         some.map(|(reason, flows, detail)| Reason {
