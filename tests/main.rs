@@ -1,3 +1,11 @@
 //! The integration tests, one binary; a module a concern.
 
 mod architecture;
+mod contract;
+mod public;
+mod sameness;
+mod secrets;
+mod streams;
+mod support;
+mod truth;
+mod usage;

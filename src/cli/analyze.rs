@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::rotate::Rotation;
-use super::run::{self, RunArgs, Watch};
+use super::run::{self, Known, RunArgs, Watch};
 use super::values::time;
 use super::{complain, output, progress};
 use crate::capture::file::{self, Files, Input};
@@ -38,8 +38,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let workers = run::workers(args.run.workers);
     let watch = Watch::start(workers);
-    let catalog = run::catalog(args.run.catalog.as_ref())?;
-    let (tools, decode) = args.run.tools()?;
+    let known = Known::load(&args.run)?;
+    let (tools, decode) = args.run.tools(&known.site)?;
     let inputs = args.inputs.iter().map(Input::from).collect();
     let options = file::Options { separate: args.separate, ..file::Options::default() };
     let mut source = Files::open(inputs, &options)?;
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         separate: args.separate,
         since: args.since,
         until: args.until,
-        filter: None,
+        filter: run::frame_filter(args.run.filter.as_deref())?,
         on_progress: Box::new(move |_| shown.set_position(watched.read())),
         on_broken: Box::new(move |error| reported.suspend(|| complain(error))),
     };
@@ -61,9 +61,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if gathered.front.frames == 0 && nothing_was_readable(&source.inputs()) {
         return Err(Error::new("nothing could be read").hint("see the messages above"));
     }
-    let mut provenance = args.run.provenance(&catalog);
+    let mut provenance = args.run.provenance(&known);
     (provenance.since, provenance.until) = (args.since, args.until);
-    let setting = Setting { catalog: &catalog, fail_on: args.run.fail_on.into(), provenance };
+    let setting = Setting {
+        catalog: &known.catalog,
+        site: &known.site,
+        policy: &known.policy,
+        fail_on: args.run.fail_on.into(),
+        provenance,
+    };
     let (packets, bytes) = (gathered.front.frames, gathered.front.wire_bytes);
     let figures = || Some(watch.figures(packets, bytes));
     let summary = join::report(&gathered, &source, &setting, &mut outputs, figures)?;

@@ -1,6 +1,5 @@
 //! `portreeve live`: findings on interfaces as they happen, a full report at the end.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,19 +12,18 @@ use signal_hook::flag;
 
 use super::analyze::exit_code;
 use super::rotate::Rotation;
-use super::run::{self, RunArgs, Watch};
+use super::run::{self, Known, RunArgs, Watch};
 use super::service::Service;
 use super::status::StatusLine;
 use super::values::size;
 use super::{FAILED, complain, output};
 use crate::capture::live::{self, Live};
 use crate::capture::privileges::{self, Keep, PCAP_CAPABILITIES, SandboxReport, User};
-use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::pipeline::Config;
 use crate::pipeline::join::Setting;
 use crate::pipeline::live::{self as watching, Status, Watcher};
-use crate::report::summary::{LiveRecord, RunRecord};
+use crate::report::summary::{LiveRecord, Rtt, RunRecord};
 
 /// Arguments of `live`.
 #[derive(clap::Args)]
@@ -86,14 +84,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let workers = run::workers(args.run.workers);
     let watch = Watch::start(workers);
     let signals = Signals::listen()?;
-    let rules = Rules::load(args)?;
-    let (tools, decode) = args.run.tools()?;
+    let known = Known::load(&args.run)?;
+    let (tools, decode) = args.run.tools(&known.site)?;
     if args.backend == Backend::Ebpf {
         return Err(Error::about("--backend", "this build captures through libpcap only"));
     }
     let mut source = Live::open(&options(args, &signals))?;
     // Files are opened as whoever the run goes on as: rotation opens more of them later.
-    let sandbox = confine(args)?;
+    let sandbox = confine(args, &known)?;
     let rotation =
         Rotation { size: args.rotate_size, age: args.rotate_every.map(Duration::from_secs) };
     let mut outputs = output::open(args.run.format, &args.run.outputs, true, rotation)?;
@@ -114,7 +112,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     };
     let mut watcher = LiveWatcher {
         args,
-        rules,
+        known,
         watch,
         sandbox,
         signals,
@@ -145,7 +143,7 @@ fn options(args: &Args, signals: &Signals) -> live::Options {
 }
 
 /// Gives up what the run does not need.
-fn confine(args: &Args) -> Result<SandboxReport> {
+fn confine(args: &Args, known: &Known) -> Result<SandboxReport> {
     if args.no_sandbox {
         return Ok(SandboxReport::without());
     }
@@ -153,16 +151,26 @@ fn confine(args: &Args) -> Result<SandboxReport> {
         Some(name) => Some(User::find(name)?),
         None => User::of_sudo(),
     };
-    let dir = |path: &PathBuf| match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
     privileges::confine(&Keep {
         user,
         capabilities: PCAP_CAPABILITIES,
-        read: args.run.catalog.iter().cloned().collect(),
-        write: args.run.outputs.iter().map(|output| dir(&output.path)).collect(),
+        read: read_again(args, known),
+        write: args.run.outputs.iter().map(|output| dir_of(&output.path)).collect(),
     })
+}
+
+/// Returns the directories of what a reload reads; an editor may put another file in a file's place.
+fn read_again(args: &Args, known: &Known) -> Vec<PathBuf> {
+    let files = args.run.site.iter().chain(&args.run.policy).chain(&known.site.policy.files);
+    let catalog = args.run.catalog.iter().cloned();
+    catalog.chain(files.map(|file| dir_of(file))).collect()
+}
+
+fn dir_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }
 
 /// What the user wants by signals.
@@ -193,21 +201,10 @@ impl Signals {
     }
 }
 
-/// What the run goes by, as loaded last.
-struct Rules {
-    catalog: Cow<'static, Catalog>,
-}
-
-impl Rules {
-    fn load(args: &Args) -> Result<Self> {
-        Ok(Self { catalog: run::catalog(args.run.catalog.as_ref())? })
-    }
-}
-
 /// Looks after the run.
 struct LiveWatcher<'a> {
     args: &'a Args,
-    rules: Rules,
+    known: Known,
     watch: Watch,
     sandbox: SandboxReport,
     signals: Signals,
@@ -220,9 +217,9 @@ impl LiveWatcher<'_> {
     fn reload(&mut self) {
         self.service.say("RELOADING=1");
         self.status.clear();
-        match Rules::load(self.args) {
-            Ok(rules) => {
-                self.rules = rules;
+        match Known::load(&self.args.run) {
+            Ok(known) => {
+                self.known = known;
                 super::note("reloaded");
             }
             Err(error) => {
@@ -237,9 +234,11 @@ impl LiveWatcher<'_> {
 impl Watcher for LiveWatcher<'_> {
     fn setting(&self) -> Setting<'_> {
         Setting {
-            catalog: &self.rules.catalog,
+            catalog: &self.known.catalog,
+            site: &self.known.site,
+            policy: &self.known.policy,
             fail_on: self.args.run.fail_on.into(),
-            provenance: self.args.run.provenance(&self.rules.catalog),
+            provenance: self.args.run.provenance(&self.known),
         }
     }
 
@@ -263,13 +262,10 @@ impl Watcher for LiveWatcher<'_> {
         self.status.clear();
     }
 
-    fn figures(&self, status: &Status) -> Option<RunRecord> {
+    fn figures(&self, status: &Status, finding_latency: Option<Rtt>) -> Option<RunRecord> {
         let mut figures = self.watch.figures(status.frames, status.wire_bytes);
-        figures.live = Some(LiveRecord {
-            backend: "libpcap",
-            sandbox: self.sandbox.clone(),
-            finding_latency: None,
-        });
+        figures.live =
+            Some(LiveRecord { backend: "libpcap", sandbox: self.sandbox.clone(), finding_latency });
         Some(figures)
     }
 }

@@ -1,5 +1,6 @@
 //! What `analyze` and `live` have in common: the arguments of a run, and what is made of them.
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -12,8 +13,10 @@ use crate::decode;
 use crate::error::{Error, Result};
 use crate::inspect::secret::Fingerprinter;
 use crate::inspect::{Options, Tools};
-use crate::pipeline::Workers;
+use crate::pipeline::{FrameFilter, Workers};
+use crate::policy::Policy;
 use crate::report::summary::{Provenance, RunRecord};
+use crate::site::Site;
 
 /// Arguments of every run.
 #[derive(clap::Args)]
@@ -21,6 +24,12 @@ pub(super) struct RunArgs {
     /// Use the port catalogue of this directory instead of the built-in one
     #[arg(long, value_name = "DIR")]
     pub(super) catalog: Option<PathBuf>,
+    /// What is known of the deployment: hosts, products, offsets, zones, accepted findings
+    #[arg(long, value_name = "FILE")]
+    pub(super) site: Option<PathBuf>,
+    /// Judge by the rules of this file as well; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Vec<PathBuf>,
     /// Format of the report on standard output
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,
@@ -76,10 +85,11 @@ impl RunArgs {
 
     /// Returns what inspection and decoding need. Under one key a run is the same everywhere: the hash of
     /// flow keys is seeded from it too, and nobody who does not know it can choose where flows land.
-    pub(super) fn tools(&self) -> Result<(Tools, decode::Options)> {
+    pub(super) fn tools(&self, site: &Site) -> Result<(Tools, decode::Options)> {
         let fingerprinter = Fingerprinter::new(&self.key()?);
         let hash_seed = fingerprinter.seed(b"flow keys");
-        let options = Options { show_users: self.show_users, ..Options::default() };
+        let auth_headers = site.policy.auth_headers.clone();
+        let options = Options { auth_headers, show_users: self.show_users };
         let decode = decode::Options {
             hash_seed,
             ignore_vlan: self.ignore_vlan,
@@ -89,12 +99,12 @@ impl RunArgs {
     }
 
     /// Returns what the report says of its own making; the inputs are added at the end.
-    pub(super) fn provenance(&self, catalog: &Catalog) -> Provenance {
+    pub(super) fn provenance(&self, known: &Known) -> Provenance {
         Provenance {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            catalog_sha256: catalog.content_hash(),
-            policy_sha256: String::new(),
-            site_sha256: None,
+            catalog_sha256: known.catalog.content_hash(),
+            policy_sha256: known.policy.content_hash().to_owned(),
+            site_sha256: known.site.content_hash().map(str::to_owned),
             filter: self.filter.clone(),
             since: None,
             until: None,
@@ -118,12 +128,44 @@ pub(super) fn threads(workers: Workers) -> usize {
     }
 }
 
-/// Loads the user's catalogue, or returns the built-in one.
-pub(super) fn catalog(dir: Option<&PathBuf>) -> Result<std::borrow::Cow<'static, Catalog>> {
-    Ok(match dir {
-        Some(dir) => std::borrow::Cow::Owned(Catalog::load(dir)?),
-        None => std::borrow::Cow::Borrowed(Catalog::embedded()),
-    })
+/// What a run goes by: catalogue, site and policy, which name each other.
+pub(super) struct Known {
+    pub(super) catalog: Cow<'static, Catalog>,
+    pub(super) site: Site,
+    pub(super) policy: Policy,
+}
+
+impl Known {
+    /// Loads what the user names, and what is built in else.
+    pub(super) fn load(args: &RunArgs) -> Result<Self> {
+        let catalog = match &args.catalog {
+            Some(dir) => Cow::Owned(Catalog::load(dir)?),
+            None => Cow::Borrowed(Catalog::embedded()),
+        };
+        let site = match &args.site {
+            Some(path) => Site::load(path, &catalog)?,
+            None => Site::default(),
+        };
+        let policy = Policy::load(&catalog, &site, &args.policy)?;
+        Ok(Self { catalog, site, policy })
+    }
+}
+
+/// Compiles the user's BPF expression.
+#[cfg(feature = "live")]
+pub(super) fn frame_filter(expression: Option<&str>) -> Result<Option<FrameFilter>> {
+    let filter = expression.map(crate::capture::live::FileFilter::new).transpose()?;
+    Ok(filter.map(|mut filter| -> FrameFilter { Box::new(move |frame| filter.keeps(frame)) }))
+}
+
+/// Refuses a BPF expression: only libpcap compiles it.
+#[cfg(not(feature = "live"))]
+pub(super) fn frame_filter(expression: Option<&str>) -> Result<Option<FrameFilter>> {
+    match expression {
+        None => Ok(None),
+        Some(_) => Err(Error::about("--filter", "this build cannot compile BPF expressions")
+            .hint("build it with the feature `live`, which needs libpcap")),
+    }
 }
 
 /// Measures a run on the wall clock.

@@ -197,16 +197,18 @@ impl Reading<'_, '_> {
         let client = initiator.or(self.opener).unwrap_or(self.likely_client());
         let midway = [low.midway, high.midway];
         *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, client, midway)));
-        let mut pieces: Vec<(At, Side, usize, usize)> = Vec::new();
+        // A piece that was captured early waited for those before it: no side's order changes.
+        let mut pieces: Vec<(At, At, Side, usize, usize)> = Vec::new();
         for (side, opening) in [(Side::Low, &low), (Side::High, &high)] {
-            let mut from = 0;
+            let (mut from, mut given) = (0, At::default());
             for (to, at) in &opening.pieces {
-                pieces.push((*at, side, from, *to));
+                given = given.max(*at);
+                pieces.push((given, *at, side, from, *to));
                 from = *to;
             }
         }
         pieces.sort_by_key(|piece| piece.0);
-        for (at, side, from, to) in pieces {
+        for (_, at, side, from, to) in pieces {
             let opening = if side == Side::Low { &low } else { &high };
             self.data(side, at, &opening.bytes[from..to]);
         }

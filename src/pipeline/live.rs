@@ -7,13 +7,15 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use hdrhistogram::Histogram;
+
 use crate::capture::Source;
 use crate::error::{Error, Result};
 use crate::inspect::Tools;
 use crate::packet::Timestamp;
 use crate::report::Record;
 use crate::report::record::StatsRecord;
-use crate::report::summary::{RunRecord, Summary};
+use crate::report::summary::{Rtt, RunRecord, Summary};
 
 use super::crew::{Alone, Threads};
 use super::front::{Batch, Crew, Front};
@@ -31,6 +33,9 @@ const ASK_IDLE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often whoever runs this is told how it goes.
 const PULSE_EVERY: Duration = Duration::from_millis(100);
+
+/// Significant digits of the findings' latency: one part in a thousand.
+const LATENCY_DIGITS: u8 = 3;
 
 /// How a live run is bounded and told of.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +75,7 @@ pub trait Watcher {
     fn make_way(&mut self) {}
 
     /// Returns the run's figures at its end.
-    fn figures(&self, status: &Status) -> Option<RunRecord>;
+    fn figures(&self, status: &Status, finding_latency: Option<Rtt>) -> Option<RunRecord>;
 }
 
 /// Watches a source until it ends, and writes the report.
@@ -105,7 +110,8 @@ pub fn run(
     let status = live.status();
     watcher.make_way();
     let setting = watcher.setting();
-    let figures = || watcher.figures(&status);
+    let latency = join::totals::published(&live.latency, true);
+    let figures = || watcher.figures(&status, latency);
     join::report_after(live.carried, &live.gathered, source, &setting, outputs, figures)
 }
 
@@ -123,6 +129,8 @@ struct Live {
     /// Flows left in the tables by the answers of this turn, and of the last whole one.
     flows_open: [u64; 2],
     stats: Stats,
+    /// From the packet that brought a finding about to its way out.
+    latency: Histogram<u64>,
 }
 
 /// What the last `stats` record knew.
@@ -145,6 +153,7 @@ impl Live {
             asked_frames: 0,
             flows_open: [0; 2],
             stats: Stats { at: now, frames: 0, wire_bytes: 0 },
+            latency: Histogram::new(LATENCY_DIGITS).expect("three digits are a valid precision"),
         }
     }
 
@@ -217,14 +226,25 @@ impl Live {
         if self.awaited == 0 {
             self.flows_open = [0, self.flows_open[0]];
         }
-        if told.folded.is_empty() {
-            return Ok(());
-        }
-        watcher.make_way();
-        let setting = watcher.setting();
         let points = source.points();
-        self.carried.fold(told.folded, &mut self.gathered, points, &setting, outputs)?;
-        outputs.flush()
+        if !told.changed.is_empty() {
+            watcher.make_way();
+            let setting = watcher.setting();
+            let gathered = &mut self.gathered;
+            let seen = self.carried.peek(told.changed, gathered, points, &setting, outputs)?;
+            outputs.flush()?;
+            let now = time_of_day();
+            for time in seen {
+                self.latency.saturating_record(now.since(time));
+            }
+        }
+        if !told.folded.is_empty() {
+            watcher.make_way();
+            let setting = watcher.setting();
+            self.carried.fold(told.folded, &mut self.gathered, points, &setting, outputs)?;
+            outputs.flush()?;
+        }
+        Ok(())
     }
 
     fn status(&self) -> Status {
@@ -237,7 +257,7 @@ impl Live {
             wire_bytes: front.wire_bytes,
             flows_open,
             flows: self.carried.flows() + flows_open,
-            alerts: 0,
+            alerts: self.carried.alerts(),
             lost: dropped.kernel + dropped.ring + dropped.queue,
         }
     }

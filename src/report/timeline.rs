@@ -96,6 +96,12 @@ impl TimelineBuilder {
         *buckets.entry(time.since(self.start) / self.bucket_ns).or_default() += count;
     }
 
+    /// Counts a finding of an initiator beyond the limit.
+    pub fn add_beyond(&mut self, rule: &str, time: Timestamp, count: u64) {
+        let (_, beyond) = self.rules.entry(rule.to_owned()).or_default();
+        *beyond.entry(time.since(self.start) / self.bucket_ns).or_default() += count;
+    }
+
     /// Returns the published form.
     pub fn build(self) -> Timeline {
         let mut series = Vec::new();

@@ -131,9 +131,9 @@ impl Hosts {
         })
     }
 
-    /// Returns a responder that answered at least once.
-    pub(super) fn host(&self, address: IpAddr) -> Option<&HostFacts> {
-        self.by_address.get(&address)
+    /// Tells whether content says that a responder is one of the products.
+    pub(super) fn is_product(&self, address: IpAddr) -> bool {
+        self.by_address.get(&address).is_some_and(|host| host.says_product)
     }
 
     /// Returns all of them, by address.

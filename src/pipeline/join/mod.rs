@@ -9,6 +9,7 @@ pub mod resolve;
 pub mod totals;
 
 mod carried;
+mod findings;
 mod hosts;
 mod places;
 mod records;
@@ -20,9 +21,10 @@ use crate::capture::{InputSummary, Source};
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::packet::{ObservationPoint, Timestamp};
+use crate::policy::Policy;
 use crate::report::record::{Record, Severity};
 use crate::report::summary::{Provenance, RunRecord, Summary, Totals as TotalsRecord};
-use crate::report::timeline::TimelineBuilder;
+use crate::site::Site;
 
 use super::Gathered;
 use super::ledger::Ledger;
@@ -38,6 +40,10 @@ use view::View;
 pub struct Setting<'a> {
     /// The port catalogue.
     pub catalog: &'a Catalog,
+    /// What the user knows of the deployment.
+    pub site: &'a Site,
+    /// The rules.
+    pub policy: &'a Policy,
     /// From which severity on a finding fails the run.
     pub fail_on: Severity,
     /// The user's own words for what was left out.
@@ -79,7 +85,10 @@ pub fn report_after(
     let mut join = Join::new(gathered, source.points(), setting, &mut carried);
     join.meet_hosts();
     join.tag();
+    let mut findings = join.judge();
+    join.settle(&mut findings, &mut carried);
     join.sum_up(&mut carried);
+    join.write_alerts(&findings, outputs)?;
     join.write_flows(outputs)?;
     for host in join.host_records() {
         outputs.record(Record::Host(&host))?;
@@ -93,7 +102,7 @@ pub fn report_after(
 }
 
 impl<'a> Join<'a> {
-    /// Begins with what is known of the hosts so far, which goes back into `carried` later.
+    /// Begins with what is known of the hosts so far.
     fn new(
         gathered: &'a Gathered,
         points: &'a [ObservationPoint],
@@ -193,12 +202,12 @@ impl<'a> Join<'a> {
     fn summary(&self, carried: &Carried, ledger: &Ledger, inputs: &[InputSummary]) -> Summary {
         let totals = &carried.totals;
         let span = self.gathered.front.span;
-        let (start, end) = span.unwrap_or_default();
+        let (_, end) = span.unwrap_or_default();
         let mut provenance = self.setting.provenance.clone();
         provenance.inputs = inputs.iter().map(Into::into).collect();
         Summary {
             timestamp: end,
-            verdict: self.verdict(carried.blind, ledger, inputs),
+            verdict: self.verdict(carried, ledger, inputs),
             totals: TotalsRecord {
                 traffic: totals.all.traffic(),
                 hosts: totals.hosts(),
@@ -210,16 +219,16 @@ impl<'a> Join<'a> {
             unclassified: totals.unclassified.traffic(),
             ledger: ledger::record(ledger, self.points),
             zones: None,
-            rules: Vec::new(),
-            timeline: TimelineBuilder::new(start, end).build(),
+            rules: self.rule_totals(carried),
+            timeline: self.timeline(carried),
             baseline_gone: Vec::new(),
-            warnings: self.warnings(),
+            warnings: self.warnings(carried),
             provenance,
             run: None,
         }
     }
 
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self, carried: &Carried) -> Vec<String> {
         let decoder = &self.gathered.front.decoder;
         let mut warnings: Vec<String> = decoder
             .unknown_links()
@@ -232,6 +241,7 @@ impl<'a> Join<'a> {
                 decoder.encaps_folded()
             ));
         }
+        warnings.extend(carried.expired.iter().cloned());
         warnings
     }
 

@@ -1,5 +1,7 @@
 //! Flows and hosts as published.
 
+use std::net::IpAddr;
+
 use super::resolve;
 use super::tags::Tagged;
 use super::view::View;
@@ -105,7 +107,7 @@ impl<'a> Join<'a> {
 
     pub(super) fn tag_record<'b>(
         &'b self,
-        _view: &View<'_>,
+        view: &View<'_>,
         tagged: &'b Tagged<'a>,
     ) -> TagRecord<'b> {
         TagRecord {
@@ -115,9 +117,14 @@ impl<'a> Join<'a> {
             offset: tagged.tag.service().map(|candidate| i32::from(candidate.offset)),
             basis: tagged.tag.basis.map(crate::classify::Basis::name),
             candidates: &tagged.others,
-            initiator_zone: None,
-            responder_zone: None,
+            initiator_zone: self.zone_name(view.initiator().ip()),
+            responder_zone: self.zone_name(view.responder().ip()),
         }
+    }
+
+    fn zone_name(&self, address: IpAddr) -> Option<&str> {
+        let site = self.setting.site;
+        site.zone_of(address).map(|zone| site.zone(zone).name.as_str())
     }
 
     /// Returns the responders that answered, with what their ports did.
@@ -143,8 +150,8 @@ impl<'a> Join<'a> {
                 HostRecord {
                     timestamp: end_of(self.gathered),
                     address,
-                    name: None,
-                    zone: None,
+                    name: self.setting.site.host_of(address).map(|host| host.name.clone()),
+                    zone: self.zone_name(address).map(str::to_owned),
                     products: Vec::new(),
                     offset: None,
                     confidence: "none",

@@ -83,16 +83,20 @@ impl Sum {
 
     /// Returns round-trip times, with the histogram itself where asked for.
     fn rtt(&self, with_histogram: bool) -> Option<Rtt> {
-        let rtt = self.rtt.as_ref()?;
-        Some(Rtt {
-            count: rtt.len(),
-            p50_ns: rtt.value_at_quantile(0.5),
-            p90_ns: rtt.value_at_quantile(0.9),
-            p99_ns: rtt.value_at_quantile(0.99),
-            max_ns: rtt.max(),
-            histogram: if with_histogram { encode(rtt) } else { String::new() },
-        })
+        self.rtt.as_ref().and_then(|rtt| published(rtt, with_histogram))
     }
+}
+
+/// Returns a histogram of times in its published form; `None` when it is empty.
+pub fn published(times: &Histogram<u64>, with_histogram: bool) -> Option<Rtt> {
+    (!times.is_empty()).then(|| Rtt {
+        count: times.len(),
+        p50_ns: times.value_at_quantile(0.5),
+        p90_ns: times.value_at_quantile(0.9),
+        p99_ns: times.value_at_quantile(0.99),
+        max_ns: times.max(),
+        histogram: if with_histogram { encode(times) } else { String::new() },
+    })
 }
 
 /// Writes a histogram as HdrHistogram V2 in base64, as its log readers take it.

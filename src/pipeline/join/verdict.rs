@@ -1,6 +1,6 @@
 //! Pass, findings or inconclusive: what could hide something.
 
-use super::Join;
+use super::{Carried, Join};
 use crate::capture::InputSummary;
 use crate::inspect::Uninspected;
 use crate::pipeline::ledger::Ledger;
@@ -10,11 +10,11 @@ impl Join<'_> {
     /// Judges the run.
     pub(super) fn verdict(
         &self,
-        blind: Blind,
+        carried: &Carried,
         ledger: &Ledger,
         inputs: &[InputSummary],
     ) -> Verdict {
-        let mut reasons = blind.reasons();
+        let mut reasons = carried.blind.reasons();
         let total = ledger.total();
         let dropped = total.dropped.kernel + total.dropped.ring + total.dropped.queue;
         if dropped > 0 {
@@ -44,8 +44,15 @@ impl Join<'_> {
                 detail: format!("{broken} input(s) could not be read to the end"),
             });
         }
-        let result = if reasons.is_empty() { Outcome::Pass } else { Outcome::Inconclusive };
-        Verdict { result, fail_on: self.setting.fail_on, reasons, not_exercised: Vec::new() }
+        let fail_on = self.setting.fail_on;
+        let result = if carried.worst.is_some_and(|worst| worst >= fail_on) {
+            Outcome::Findings
+        } else if reasons.is_empty() {
+            Outcome::Pass
+        } else {
+            Outcome::Inconclusive
+        };
+        Verdict { result, fail_on, reasons, not_exercised: Vec::new() }
     }
 
     /// Counts the clear and undecided flows in which bytes are missing.

@@ -1,0 +1,103 @@
+//! The schema of a policy file, as catalog/policy/README.md documents it.
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+use toml::Spanned;
+
+use super::kind::{FindingKind, Severity};
+use super::words::{By, CertificateFault, OneOrMany, Ports, Trust};
+use crate::catalog::{Direction, Lifecycle, Role};
+use crate::inspect::{EvidenceKind, Protocol};
+use crate::packet::Transport;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) pack: Option<PackEntry>,
+    #[serde(default)]
+    pub(super) rule: Vec<RuleEntry>,
+}
+
+/// `[pack]`: what a file of rules that belong together is called.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PackEntry {
+    pub(super) id: Spanned<Text>,
+    pub(super) title: Text,
+}
+
+/// `[[rule]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuleEntry {
+    pub(super) id: Spanned<RuleId>,
+    pub(super) title: Text,
+    pub(super) kind: Spanned<By<FindingKind>>,
+    pub(super) severity: By<Severity>,
+    pub(super) signature_id: Spanned<u32>,
+    pub(super) source: Text,
+    pub(super) remedy: Text,
+    #[serde(default, rename = "match")]
+    pub(super) matches: MatchEntry,
+    #[serde(default)]
+    pub(super) not: MatchEntry,
+}
+
+/// `[rule.match]`: every field must hold; `[rule.not]`: none may hold.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct MatchEntry {
+    pub(super) role: Option<OneOrMany<Role>>,
+    pub(super) product: Option<Spanned<OneOrMany<String>>>,
+    pub(super) service: Option<Spanned<OneOrMany<String>>>,
+    pub(super) direction: Option<OneOrMany<Direction>>,
+    pub(super) lifecycle: Option<OneOrMany<Lifecycle>>,
+    pub(super) catalogued: Option<bool>,
+    pub(super) known_host: Option<bool>,
+    pub(super) protocol: Option<OneOrMany<By<Protocol>>>,
+    pub(super) encrypted: Option<bool>,
+    pub(super) evidence: Option<OneOrMany<By<EvidenceKind>>>,
+    pub(super) certificate: Option<OneOrMany<By<CertificateFault>>>,
+    pub(super) transport: Option<OneOrMany<By<Transport>>>,
+    pub(super) port: Option<OneOrMany<Ports>>,
+    pub(super) initiator_zone: Option<Spanned<OneOrMany<String>>>,
+    pub(super) responder_zone: Option<Spanned<OneOrMany<String>>>,
+    pub(super) initiator_trust: Option<OneOrMany<By<Trust>>>,
+    pub(super) responder_trust: Option<OneOrMany<By<Trust>>>,
+    pub(super) crosses_trust: Option<bool>,
+}
+
+/// Text that says something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text(pub(super) String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.trim().is_empty() {
+            return Err(de::Error::custom("empty text where something should be said"));
+        }
+        Ok(Self(text.trim_end().to_owned()))
+    }
+}
+
+/// `pack/name`, of lower-case words joined by hyphens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RuleId(pub(super) String);
+
+impl<'de> Deserialize<'de> for RuleId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_name = |name: &str| {
+            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+            !name.is_empty() && name.chars().all(fits)
+        };
+        match text.split_once('/') {
+            Some((pack, name)) if is_name(pack) && is_name(name) => Ok(Self(text)),
+            _ => Err(de::Error::custom(format!(
+                "rule id `{text}` is not `pack/name`, of lower-case letters, digits and hyphens"
+            ))),
+        }
+    }
+}

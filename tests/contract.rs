@@ -1,0 +1,89 @@
+//! What others parse and read: the schema, and the reports of the demo as people see them.
+
+use std::path::Path;
+
+use jsonschema::Validator;
+use portreeve::report::ndjson::SCHEMA;
+use serde_json::Value;
+use snapbox::{Data, assert_data_eq};
+
+use crate::support::{analyze, captures, command, public_set, root};
+
+fn validator() -> Validator {
+    let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
+    jsonschema::validator_for(&schema).expect("the schema is one")
+}
+
+/// Returns what of a report is against the schema.
+fn against(validator: &Validator, path: &Path) -> Vec<String> {
+    let (_, records) = analyze(path);
+    let mut faults = Vec::new();
+    for record in &records {
+        for error in validator.iter_errors(record) {
+            let place = error.instance_path().to_string();
+            faults.push(format!("{}: {place}: {error}: {record}", path.display()));
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_record_keeps_the_schema() {
+    let validator = validator();
+    let mut faults: Vec<_> =
+        captures().values().flat_map(|path| against(&validator, path)).collect();
+    if let Some(set) = public_set("every_record_keeps_the_schema") {
+        for entry in std::fs::read_dir(set.join("captures")).unwrap() {
+            faults.extend(against(&validator, &entry.unwrap().path()));
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// Returns the demo's report in so many columns.
+fn demo(columns: &str) -> String {
+    let output = command()
+        .env("COLUMNS", columns)
+        .args(["analyze", "--fingerprint-key", "tests/data/key", "captures/demo.pcap"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    without_hashes(&String::from_utf8(output.stdout).unwrap())
+}
+
+/// Replaces the hashes of catalogue and policy, which change with every port.
+fn without_hashes(text: &str) -> String {
+    let is_hash =
+        |word: &str| word.len() == 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let line = |line: &str| {
+        if !line.contains("catalogue ") && !line.contains("policy ") {
+            return line.to_owned();
+        }
+        let words = line.split(' ').map(|word| {
+            if is_hash(word.trim_end_matches(',')) {
+                word.replace(|c: char| c.is_ascii_hexdigit(), "#")
+            } else {
+                word.to_owned()
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[test]
+fn the_demo_reads_well_in_80_columns() {
+    let text = demo("80");
+    let longest = text.lines().map(|line| line.chars().count()).max();
+    assert!(longest <= Some(80), "a line has {longest:?} characters");
+    assert_data_eq!(text, Data::read_from(&root().join("tests/data/demo-80.txt"), None).raw());
+}
+
+#[test]
+fn the_demo_reads_well_in_200_columns() {
+    assert_data_eq!(
+        demo("200"),
+        Data::read_from(&root().join("tests/data/demo-200.txt"), None).raw()
+    );
+}
