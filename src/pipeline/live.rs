@@ -167,6 +167,8 @@ impl Live {
     ) -> Result<()> {
         let mut batches: Vec<Batch> = (0..crew.workers()).map(|_| crew.batch()).collect();
         let mut pulsed = Instant::now();
+        // The first question makes the shards note what is new.
+        self.put_question(crew)?;
         while self.gathered.front.step(source, config, crew, &mut batches)? {
             for told in crew.answers() {
                 self.take(told, source, outputs, watcher)?;
@@ -197,6 +199,12 @@ impl Live {
         if self.awaited > 0 || self.asked.elapsed() < every {
             return Ok(());
         }
+        self.put_question(crew)
+    }
+
+    fn put_question(&mut self, crew: &mut dyn Crew) -> Result<()> {
+        let front = &self.gathered.front;
+        let is_idle = front.frames == self.asked_frames;
         self.asked_frames = front.frames;
         self.asked = Instant::now();
         self.turn = self.turn.wrapping_add(1);
@@ -235,7 +243,8 @@ impl Live {
             outputs.flush()?;
             let now = time_of_day();
             for time in seen {
-                self.latency.saturating_record(now.since(time));
+                // It grows as needed; a time that no histogram holds is none.
+                let _ = self.latency.record(now.since(time));
             }
         }
         if !told.folded.is_empty() {
