@@ -2,6 +2,7 @@
 
 mod architecture;
 mod contract;
+mod live;
 mod public;
 mod sameness;
 mod secrets;

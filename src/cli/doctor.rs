@@ -89,7 +89,7 @@ fn interfaces() -> Vec<String> {
 }
 
 /// Returns the link type that a capture would have; without permission, what the device itself says
-/// (`ARPHRD_…`, include/uapi/linux/if_arp.h).
+/// (`ARPHRD_…`, `include/uapi/linux/if_arp.h`).
 fn link(name: &str, hardware: &str) -> String {
     #[cfg(feature = "live")]
     if let Some(link) = crate::capture::live::link_name(name) {

@@ -24,19 +24,33 @@ pub(super) struct Rotating {
     rotation: Rotation,
     written: u64,
     begun: Instant,
+    /// The last byte ended a line.
+    ends_line: bool,
 }
 
 impl Rotating {
     /// Begins the file.
     pub(super) fn create(path: &Path, rotation: Rotation) -> io::Result<Self> {
         let file = File::create(path)?;
-        Ok(Self { path: path.to_owned(), file, rotation, written: 0, begun: Instant::now() })
+        let begun = Instant::now();
+        Ok(Self { path: path.to_owned(), file, rotation, written: 0, begun, ends_line: true })
     }
 
     fn is_due(&self) -> bool {
         self.written > 0
             && (self.rotation.size.is_some_and(|size| self.written >= size)
                 || self.rotation.age.is_some_and(|age| self.begun.elapsed() >= age))
+    }
+
+    /// Returns how many of the bytes still belong into this file.
+    fn room(&self, bytes: &[u8]) -> usize {
+        let full_at = match self.rotation.size {
+            _ if self.is_due() => 0,
+            None => return bytes.len(),
+            Some(size) => usize::try_from(size.saturating_sub(self.written + 1)).unwrap_or(usize::MAX),
+        };
+        let rest = bytes.get(full_at..).unwrap_or_default();
+        rest.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| full_at + end + 1)
     }
 
     /// Gives the file another name, with the time, and begins it anew.
@@ -61,17 +75,16 @@ impl Rotating {
 impl Write for Rotating {
     /// A line is never divided between two files, whatever pieces it comes in.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.is_due() {
-            let written = self.file.write(bytes)?;
-            self.written += written as u64;
-            return Ok(written);
+        if self.ends_line && self.is_due() {
+            self.rotate()?;
         }
-        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
-            return self.file.write(bytes);
-        };
-        self.file.write_all(&bytes[..=end])?;
-        self.rotate()?;
-        Ok(end + 1)
+        // A piece goes at most to the end of the line with which the file is full.
+        let written = self.file.write(&bytes[..self.room(bytes)])?;
+        self.written += written as u64;
+        if let Some(last) = bytes[..written].last() {
+            self.ends_line = *last == b'\n';
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -89,13 +102,13 @@ mod tests {
         let path = dir.path().join("report.ndjson");
         let rotation = Rotation { size: Some(100), age: None };
         let mut file = Rotating::create(&path, rotation).unwrap();
-        let mut whole = String::new();
-        for number in 0..200 {
-            whole.push_str(&format!("{{\"number\":{number}}}\n"));
-        }
-        for piece in whole.as_bytes().chunks(37) {
+        let lines = (0..200).map(|number| format!("{{\"number\":{number}}}\n"));
+        let whole: String = lines.collect();
+        let (one, two) = whole.as_bytes().split_at(whole.len() / 2);
+        for piece in one.chunks(37) {
             file.write_all(piece).unwrap();
         }
+        file.write_all(two).unwrap();
         file.flush().unwrap();
         let mut lines = Vec::new();
         let mut files = 0;

@@ -218,7 +218,7 @@ impl Shard {
         let Part { mut flow, facts, elsewhere, .. } = part;
         flow.slot = NOTHING_TO_SAY;
         if let Some(facts) = facts {
-            flow.slot = Slot::try_from(self.inspected.len()).expect("fewer places than flows");
+            flow.slot = Slot::try_from(self.inspected.len()).unwrap_or(NOTHING_TO_SAY);
             self.inspected.push(Inspected::Facts(Box::new(facts)));
         }
         let number = self.table.adopt(flow);

@@ -54,7 +54,7 @@ impl Findings {
     }
 }
 
-impl<'a> Join<'a> {
+impl Join<'_> {
     /// Asks the policy about every flow.
     pub(super) fn judge(&self) -> Findings {
         let (mut findings, mut of_flow) = (Findings::default(), Vec::new());
