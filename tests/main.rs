@@ -2,8 +2,12 @@
 
 mod architecture;
 mod contract;
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+mod ebpf;
+mod hostile;
 mod live;
 mod public;
+mod public_captures;
 mod sameness;
 mod secrets;
 mod streams;

@@ -21,7 +21,7 @@ use crate::capture::live::{self, Live};
 use crate::capture::privileges::{self, Keep, PCAP_CAPABILITIES, SandboxReport, User};
 use crate::error::{Error, Result};
 use crate::pipeline::Config;
-use crate::pipeline::join::Setting;
+use crate::pipeline::join::{Carried, Setting};
 use crate::pipeline::live::{self as watching, Status, Watcher};
 use crate::report::summary::{LiveRecord, Rtt, RunRecord};
 
@@ -214,12 +214,24 @@ struct LiveWatcher<'a> {
 }
 
 impl LiveWatcher<'_> {
-    fn reload(&mut self) {
+    fn setting_by<'s>(&'s self, known: &'s Known) -> Setting<'s> {
+        Setting {
+            catalog: &known.catalog,
+            site: &known.site,
+            policy: &known.policy,
+            fail_on: self.args.run.fail_on.into(),
+            provenance: self.args.run.provenance(known),
+        }
+    }
+
+    fn reload(&mut self, carried: &mut Carried) {
         self.service.say("RELOADING=1");
         self.status.clear();
         match Known::load(&self.args.run) {
             Ok(known) => {
-                self.known = known;
+                let old = std::mem::replace(&mut self.known, known);
+                let (from, to) = (self.setting_by(&old), self.setting());
+                carried.renumber(&from, &to);
                 super::note("reloaded");
             }
             Err(error) => {
@@ -233,22 +245,16 @@ impl LiveWatcher<'_> {
 
 impl Watcher for LiveWatcher<'_> {
     fn setting(&self) -> Setting<'_> {
-        Setting {
-            catalog: &self.known.catalog,
-            site: &self.known.site,
-            policy: &self.known.policy,
-            fail_on: self.args.run.fail_on.into(),
-            provenance: self.args.run.provenance(&self.known),
-        }
+        self.setting_by(&self.known)
     }
 
-    fn pulse(&mut self, status: &Status) -> Result<()> {
+    fn pulse(&mut self, status: &Status, carried: &mut Carried) -> Result<()> {
         if !std::mem::replace(&mut self.is_ready, true) {
             self.service.say("READY=1");
         }
         self.service.alive();
         if self.signals.reload.swap(false, Ordering::Relaxed) {
-            self.reload();
+            self.reload(carried);
         }
         let is_due = |seconds: u64| self.watch.elapsed() >= Duration::from_secs(seconds);
         if self.args.duration.is_some_and(is_due) {

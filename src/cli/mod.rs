@@ -5,6 +5,7 @@
 
 mod analyze;
 mod bench;
+mod catalog;
 mod doctor;
 #[cfg(feature = "live")]
 mod live;
@@ -47,6 +48,8 @@ struct Arguments {
 enum Command {
     /// Audit saved captures: one report over all inputs
     Analyze(Box<analyze::Args>),
+    /// Look things up in the port catalogue, check one, make one of another list
+    Catalog(Box<catalog::Args>),
     /// Measure how fast the pipeline is on this machine
     Bench(bench::Args),
     /// Write a completion script for a shell to standard output
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
+        Command::Catalog(args) => catalog::run(&args, &mut io::stdout().lock()),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Doctor => doctor::run(),

@@ -47,7 +47,9 @@ impl Rotating {
         let full_at = match self.rotation.size {
             _ if self.is_due() => 0,
             None => return bytes.len(),
-            Some(size) => usize::try_from(size.saturating_sub(self.written + 1)).unwrap_or(usize::MAX),
+            Some(size) => {
+                usize::try_from(size.saturating_sub(self.written + 1)).unwrap_or(usize::MAX)
+            }
         };
         let rest = bytes.get(full_at..).unwrap_or_default();
         rest.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| full_at + end + 1)

@@ -130,6 +130,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Returns the UDP ports that are taken for tunnels until their content says otherwise.
+    pub fn tunnel_ports(&self) -> Vec<u16> {
+        tunnel::port::ALL.into_iter().chain(self.vxlan_ports.iter().copied()).collect()
+    }
+
     fn rules(&self) -> Rules<'_> {
         Rules { ignore_vlan: self.ignore_vlan, vxlan_ports: &self.vxlan_ports }
     }
@@ -196,11 +201,7 @@ impl Decoder {
             let record = *record;
             return self.decode_oddity(block, &record, number);
         };
-        let encap = match plain.vlans {
-            [0, 0] => self.encaps.plain(),
-            [id, 0] => self.encaps.single(id),
-            ids => self.encaps.double(ids),
-        };
+        let encap = self.in_vlans(plain.vlans);
         let direction = self.direction(plain.ends, &plain.body, encap);
         let Body { payload, cut_len, tcp, .. } = plain.body;
         Decoded::Packet(Packet {
@@ -216,6 +217,28 @@ impl Decoder {
             side: direction.side,
             counted_only: false,
         })
+    }
+
+    /// Returns the id of what travels in up to two VLANs, from outside in; 0 stands for none.
+    #[inline]
+    pub fn in_vlans(&mut self, vlans: [u16; 2]) -> EncapId {
+        match vlans {
+            [0, 0] => self.encaps.plain(),
+            [id, 0] => self.encaps.single(id),
+            ids => self.encaps.double(ids),
+        }
+    }
+
+    /// Returns the VLAN ids that an id stands for, where it stands for up to two and nothing else.
+    pub fn only_vlans(&self, id: EncapId) -> Option<[u16; 2]> {
+        let encap = self.encap(id);
+        match encap.vlans[..] {
+            _ if !encap.tunnels.is_empty() => None,
+            [] => Some([0, 0]),
+            [outer] => Some([outer, 0]),
+            [outer, inner] => Some([outer, inner]),
+            _ => None,
+        }
     }
 
     /// Returns the keyed hash that this decoder gives to a key.

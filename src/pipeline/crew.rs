@@ -7,10 +7,11 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use super::SHARDS;
 use super::front::{Batch, Crew, shard_of};
-use super::shard::{Shard, Told};
-use crate::capture::Block;
+use super::shard::{Answer, Shard};
+use crate::capture::{Block, Verdict};
 use crate::error::{Error, Result};
 use crate::inspect::Tools;
+use crate::packet::Packet;
 
 /// Batches that may wait for one worker: enough to ride out a slow block, few enough to stay in cache.
 const QUEUE_LEN: usize = 4;
@@ -18,25 +19,33 @@ const QUEUE_LEN: usize = 4;
 /// Packets whose table entries are loaded before the first of them is looked at.
 const LOOK_AHEAD: usize = 16;
 
-/// Lets the shards of one worker take a batch; returns the answer when it asks something.
-pub fn work(shards: &mut [Shard], workers: usize, batch: &Batch, tools: &Tools) -> Option<Told> {
-    take(shards, workers, batch, tools);
+/// Verdicts that may wait to be taken, in batches; what does not fit comes again.
+const VERDICTS_LEN: usize = 64;
+
+/// What the workers have to say about a packet's flow.
+type Verdicts = Vec<(Packet, Verdict)>;
+
+/// Lets the shards of one worker answer, when a batch asks something.
+fn answer(shards: &mut [Shard], batch: &Batch, tools: &Tools) -> Option<Answer> {
     let ask = batch.ask?;
-    let mut told = Told::default();
+    let mut told = Answer::default();
     for (index, shard) in shards.iter_mut().enumerate() {
         shard.answer(&ask, index, &mut told, tools);
     }
     Some(told)
 }
 
-fn take(shards: &mut [Shard], workers: usize, batch: &Batch, tools: &Tools) {
-    let Some(block) = &batch.block else {
-        for (packet, count) in &batch.counts {
-            shards[shard_of(packet.hash) / workers].count(packet, count.packets, count.bytes);
-        }
-        return;
-    };
+/// Lets the shards of one worker take a batch; writes down what the source is to be told.
+fn work(
+    shards: &mut [Shard],
+    workers: usize,
+    batch: &Batch,
+    tools: &Tools,
+    verdicts: &mut Verdicts,
+) {
+    let Some(block) = &batch.block else { return };
     let mut refusals = batch.refusals.iter().peekable();
+    let mut counts = batch.counts.iter().peekable();
     let mut done = 0;
     for packets in batch.packets.chunks(LOOK_AHEAD) {
         load_ahead(shards, workers, packets);
@@ -44,9 +53,22 @@ fn take(shards: &mut [Shard], workers: usize, batch: &Batch, tools: &Tools) {
             while let Some((_, quoted)) = refusals.next_if(|(before, _)| *before <= done) {
                 shards[shard_of(quoted.hash) / workers].refuse(quoted);
             }
-            shards[shard_of(packet.hash) / workers].packet(packet, &block.bytes, tools);
+            while let Some((_, packet, count)) = counts.next_if(|(before, ..)| *before <= done) {
+                shards[shard_of(packet.hash) / workers].count(packet, count);
+            }
+            let shard = &mut shards[shard_of(packet.hash) / workers];
+            let verdict = shard.packet(packet, &block.bytes, tools);
+            if batch.steers
+                && let Some(verdict) = verdict
+                && shard.is_settled(packet)
+            {
+                verdicts.push((*packet, verdict));
+            }
             done += 1;
         }
+    }
+    for (_, packet, count) in counts {
+        shards[shard_of(packet.hash) / workers].count(packet, count);
     }
     for (_, quoted) in refusals {
         shards[shard_of(quoted.hash) / workers].refuse(quoted);
@@ -55,7 +77,7 @@ fn take(shards: &mut [Shard], workers: usize, batch: &Batch, tools: &Tools) {
 
 /// Loads index entries, then flows, so that the cache misses of several packets overlap.
 #[inline]
-fn load_ahead(shards: &[Shard], workers: usize, packets: &[crate::packet::Packet]) {
+fn load_ahead(shards: &[Shard], workers: usize, packets: &[Packet]) {
     let mut numbers = [0; LOOK_AHEAD];
     for (number, packet) in numbers.iter_mut().zip(packets) {
         *number = shards[shard_of(packet.hash) / workers].touch(packet.hash);
@@ -77,14 +99,16 @@ pub struct Alone<'a> {
     shards: Vec<Shard>,
     spare: Option<Batch>,
     blocks: Vec<Block>,
-    told: Vec<Told>,
+    verdicts: Verdicts,
+    told: Vec<Answer>,
     tools: &'a Tools,
 }
 
 impl<'a> Alone<'a> {
     /// Owns all shards.
     pub fn new(tools: &'a Tools) -> Self {
-        Self { shards: shards_of(0, 1), spare: None, blocks: Vec::new(), told: Vec::new(), tools }
+        let (spare, blocks, verdicts, told) = (None, Vec::new(), Vec::new(), Vec::new());
+        Self { shards: shards_of(0, 1), spare, blocks, verdicts, told, tools }
     }
 
     /// Ends the work and returns the shards.
@@ -110,7 +134,8 @@ impl Crew for Alone<'_> {
     }
 
     fn send(&mut self, _worker: usize, mut batch: Batch) -> Result<()> {
-        self.told.extend(work(&mut self.shards, 1, &batch, self.tools));
+        work(&mut self.shards, 1, &batch, self.tools, &mut self.verdicts);
+        self.told.extend(answer(&mut self.shards, &batch, self.tools));
         if let Some(block) = batch.clear() {
             self.recycle(block);
         }
@@ -122,7 +147,13 @@ impl Crew for Alone<'_> {
         self.blocks.push(block);
     }
 
-    fn answers(&mut self) -> Vec<Told> {
+    fn verdicts(&mut self, take: &mut dyn FnMut(&Packet, Verdict)) {
+        for (packet, verdict) in self.verdicts.drain(..) {
+            take(&packet, verdict);
+        }
+    }
+
+    fn answers(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.told)
     }
 }
@@ -133,7 +164,8 @@ pub struct Threads<'scope> {
     batches: Receiver<Batch>,
     blocks: Receiver<Block>,
     blocks_back: Sender<Block>,
-    told: Receiver<Told>,
+    verdicts: Receiver<Verdicts>,
+    told: Receiver<Answer>,
     handles: Vec<ScopedJoinHandle<'scope, Vec<Shard>>>,
 }
 
@@ -148,6 +180,7 @@ impl<'scope> Threads<'scope> {
         let under_way = workers * (QUEUE_LEN + 2) + 2;
         let (batches_back, batches) = bounded(under_way);
         let (blocks_back, blocks) = bounded(under_way);
+        let (verdicts_back, verdicts) = bounded(VERDICTS_LEN);
         // Whoever asks waits for the answer before asking again.
         let (told_back, told) = unbounded();
         let mut queues = Vec::new();
@@ -158,6 +191,7 @@ impl<'scope> Threads<'scope> {
             let back = Back {
                 batches: batches_back.clone(),
                 blocks: blocks_back.clone(),
+                verdicts: verdicts_back.clone(),
                 told: told_back.clone(),
             };
             let handle = std::thread::Builder::new()
@@ -166,7 +200,7 @@ impl<'scope> Threads<'scope> {
                 .map_err(|error| Error::new(format!("cannot start a worker thread: {error}")))?;
             handles.push(handle);
         }
-        Ok(Self { queues, batches, blocks, blocks_back, told, handles })
+        Ok(Self { queues, batches, blocks, blocks_back, verdicts, told, handles })
     }
 
     /// Lets the workers end and returns their shards, in the order of the shards' numbers.
@@ -175,7 +209,7 @@ impl<'scope> Threads<'scope> {
     }
 
     /// Lets the workers end; returns their shards and the answers that nobody took yet.
-    pub fn finish_telling(self) -> Result<(Vec<Shard>, Vec<Told>)> {
+    pub fn finish_telling(self) -> Result<(Vec<Shard>, Vec<Answer>)> {
         drop(self.queues);
         let workers = self.handles.len();
         let mut by_worker = Vec::new();
@@ -195,7 +229,8 @@ impl<'scope> Threads<'scope> {
 struct Back {
     batches: Sender<Batch>,
     blocks: Sender<Block>,
-    told: Sender<Told>,
+    verdicts: Sender<Verdicts>,
+    told: Sender<Answer>,
 }
 
 /// One worker's life.
@@ -208,7 +243,12 @@ fn serve(
 ) -> Vec<Shard> {
     let mut shards = shards_of(worker, workers);
     for mut batch in queue {
-        if let Some(told) = work(&mut shards, workers, &batch, tools) {
+        let mut verdicts = Verdicts::new();
+        work(&mut shards, workers, &batch, tools, &mut verdicts);
+        if !verdicts.is_empty() {
+            discard_if_full(back.verdicts.try_send(verdicts));
+        }
+        if let Some(told) = answer(&mut shards, &batch, tools) {
             // Nobody listens any more when the run is about to end.
             let _ = back.told.send(told);
         }
@@ -249,7 +289,13 @@ impl Crew for Threads<'_> {
         discard_if_full(self.blocks_back.try_send(block));
     }
 
-    fn answers(&mut self) -> Vec<Told> {
+    fn verdicts(&mut self, take: &mut dyn FnMut(&Packet, Verdict)) {
+        for (packet, verdict) in self.verdicts.try_iter().flatten() {
+            take(&packet, verdict);
+        }
+    }
+
+    fn answers(&mut self) -> Vec<Answer> {
         self.told.try_iter().collect()
     }
 }

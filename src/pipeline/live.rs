@@ -22,7 +22,7 @@ use super::front::{Batch, Crew, Front};
 use super::join::{self, Carried, Setting};
 use super::ledger::Ledger;
 use super::outputs::Outputs;
-use super::shard::{Ask, Told};
+use super::shard::{Answer, Ask};
 use super::{Config, Gathered, SHARDS, Workers};
 
 /// How often the workers are asked what is new: findings then go out well within 100 ms.
@@ -68,8 +68,8 @@ pub trait Watcher {
     /// Returns what to go by from now on.
     fn setting(&self) -> Setting<'_>;
 
-    /// Told how it goes, several times a second.
-    fn pulse(&mut self, status: &Status) -> Result<()>;
+    /// Told how it goes, several times a second. Whoever goes over to other rules here tells `carried`.
+    fn pulse(&mut self, status: &Status, carried: &mut Carried) -> Result<()>;
 
     /// Told that something is about to be written.
     fn make_way(&mut self) {}
@@ -177,7 +177,8 @@ impl Live {
             if pulsed.elapsed() >= PULSE_EVERY {
                 pulsed = Instant::now();
                 self.gathered.front.note_dropped(source);
-                watcher.pulse(&self.status())?;
+                let status = self.status();
+                watcher.pulse(&status, &mut self.carried)?;
             }
             if self.stats.at.elapsed() >= self.options.stats_every {
                 watcher.make_way();
@@ -224,7 +225,7 @@ impl Live {
     /// Takes a worker's answer.
     fn take(
         &mut self,
-        told: Told,
+        told: Answer,
         source: &dyn Source,
         outputs: &mut Outputs,
         watcher: &mut dyn Watcher,
@@ -277,7 +278,7 @@ impl Live {
         let status = self.status();
         let rate = |now: u64, before: u64| (now - before) as f64 / interval.as_secs_f64();
         let mut ledger: Ledger = self.gathered.front.ledger.clone();
-        ledger.add(self.carried.ledger());
+        self.carried.add_to(&mut ledger);
         let record = StatsRecord {
             timestamp: time_of_day(),
             interval_ns: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),

@@ -1,46 +1,105 @@
 //! Every flow judged, and the findings as published.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
+use super::records::Around;
+use super::tags::Tagged;
+use super::told::Told;
 use super::view::View;
-use super::{Carried, Join, Place};
+use super::{Join, Setting};
 use crate::error::Result;
 use crate::packet::{At, Timestamp};
 use crate::pipeline::outputs::Outputs;
-use crate::policy::{Cover, EvidenceNote, Finding, Severity, Subject, Trigger};
-use crate::report::community_id::flow_id;
+use crate::policy::{Cover, EvidenceNote, Finding, Policy, Severity, Subject, Trigger};
 use crate::report::record::{AlertRecord, EvidenceRecord, Record, RuleRecord, SuppressionRecord};
 use crate::report::summary::RuleTotals;
 use crate::report::timeline::{Timeline, TimelineBuilder};
 use crate::site::Site;
 
-/// All findings of a run, in the order of their flows.
-#[derive(Default)]
+/// What is remembered of the findings while flows are looked at. Not the findings themselves: a policy
+/// holds no state, so that a flow judged again has the same ones, and a million flows may have some.
 pub(super) struct Findings {
-    all: Vec<Judged>,
+    /// Flows with findings: indices into the join's places.
+    flows: Vec<u32>,
+    /// The gravest of what nobody accepted.
+    worst: Option<Severity>,
+    by_rule: Vec<Sum>,
+    timeline: TimelineBuilder,
     /// Suppressions that would have covered a finding and are over.
     expired: BTreeSet<usize>,
+    /// Room for the findings of the flow at hand.
+    of_flow: Vec<Finding>,
 }
 
-/// A finding and the flow that it is about.
-struct Judged {
-    /// The flow: an index into the join's places.
-    flow: usize,
-    finding: Finding,
-    suppression: Option<usize>,
-    /// An alert went out for it before.
-    update: bool,
+/// The findings of one rule.
+#[derive(Default, Clone, Copy)]
+struct Sum {
+    alerts: u64,
+    count: u64,
+    suppressed: u64,
 }
 
 impl Findings {
+    /// Begins without any.
+    pub(super) fn new(policy: &Policy, span: Option<(Timestamp, Timestamp)>) -> Self {
+        let (start, end) = span.unwrap_or_default();
+        Self {
+            flows: Vec::new(),
+            worst: None,
+            by_rule: vec![Sum::default(); policy.rules().len()],
+            timeline: TimelineBuilder::new(start, end),
+            expired: BTreeSet::new(),
+            of_flow: Vec::new(),
+        }
+    }
+
+    /// Prepares for other flows, up to another time.
+    pub(super) fn go_on(&mut self, span: Option<(Timestamp, Timestamp)>) {
+        let (start, end) = span.unwrap_or_default();
+        self.flows.clear();
+        self.timeline.widen(start, end);
+    }
+
+    /// Takes over the sums by the rules of one policy into those by another; a rule that is gone takes
+    /// its sums with it.
+    pub(super) fn renumber(&mut self, from: &Policy, to: &Policy) {
+        let old = std::mem::take(&mut self.by_rule);
+        let known: HashMap<&str, Sum> =
+            from.rules().iter().map(|rule| rule.id.as_str()).zip(old).collect();
+        let rules = to.rules().iter();
+        self.by_rule =
+            rules.map(|rule| known.get(rule.id.as_str()).copied().unwrap_or_default()).collect();
+        // Their numbers mean the old site's suppressions.
+        self.expired.clear();
+    }
+
     /// Returns the gravest severity of what nobody accepted.
-    fn worst(&self) -> Option<Severity> {
-        let open = self.all.iter().filter(|judged| judged.suppression.is_none());
-        open.map(|judged| judged.finding.severity).max()
+    pub(super) fn worst(&self) -> Option<Severity> {
+        self.worst
+    }
+
+    fn add(&mut self, finding: &Finding, cover: Cover) {
+        let sum = &mut self.by_rule[finding.rule];
+        match cover {
+            Cover::By(_) => sum.suppressed += 1,
+            Cover::None | Cover::Expired(_) => {
+                sum.alerts += 1;
+                sum.count += finding.count;
+                self.worst = self.worst.max(Some(finding.severity));
+            }
+        }
+        if let Cover::Expired(index) = cover {
+            self.expired.insert(index);
+        }
+    }
+
+    /// Returns the counts over time.
+    pub(super) fn timeline(&self) -> Timeline {
+        self.timeline.clone().build()
     }
 
     /// Returns a warning for each suppression that is over and would have covered something.
-    fn expired<'s>(&'s self, site: &'s Site) -> impl Iterator<Item = String> + 's {
+    pub(super) fn expired<'s>(&'s self, site: &'s Site) -> impl Iterator<Item = String> + 's {
         self.expired.iter().map(|index| {
             let suppression = &site.suppressions[*index];
             format!(
@@ -54,32 +113,48 @@ impl Findings {
     }
 }
 
-impl Join<'_> {
-    /// Asks the policy about every flow.
-    pub(super) fn judge(&self) -> Findings {
-        let (mut findings, mut of_flow) = (Findings::default(), Vec::new());
-        for flow in 0..self.places.len() {
-            let view = self.view(&self.places[flow]);
-            let subject = self.subject(flow, &view);
-            self.setting.policy.judge(&subject, self.setting.site, &mut of_flow);
-            for finding in of_flow.drain(..) {
-                let suppression =
-                    match self.setting.policy.cover_of(&finding, &subject, self.setting.site) {
-                        Cover::None => None,
-                        Cover::By(index) => Some(index),
-                        Cover::Expired(index) => {
-                            findings.expired.insert(index);
-                            None
-                        }
-                    };
-                findings.all.push(Judged { flow, finding, suppression, update: false });
-            }
+/// What alerts are written with: made once for many.
+struct Desk {
+    rules: Vec<RuleRecord>,
+    accepted: Vec<SuppressionRecord>,
+}
+
+/// One finding on its way out.
+struct Alert<'f> {
+    finding: &'f Finding,
+    cover: Cover,
+    update: bool,
+}
+
+impl<'a> Join<'a> {
+    /// Asks the policy about one flow, the `flow`-th of the places.
+    pub(super) fn judge(
+        &self,
+        flow: usize,
+        view: &View<'_>,
+        tagged: &Tagged<'_>,
+        findings: &mut Findings,
+        told: &Told,
+    ) {
+        let Setting { policy, site, .. } = self.setting;
+        let subject = self.subject(view, tagged);
+        let mut of_flow = std::mem::take(&mut findings.of_flow);
+        policy.judge(&subject, site, &mut of_flow);
+        if !of_flow.is_empty() {
+            findings.flows.push(u32::try_from(flow).expect("fewer flows than 32 bits name"));
         }
-        findings
+        for mut finding in of_flow.drain(..) {
+            if let Some(rule) = told.rule_of(view.flow, &finding, policy) {
+                finding.rule = rule;
+            }
+            findings.add(&finding, policy.cover_of(&finding, &subject, site));
+            let (rule, client) = (&policy.rules()[finding.rule].id, subject.initiator.ip());
+            findings.timeline.add(rule, client, finding.first.time, finding.count);
+        }
+        findings.of_flow = of_flow;
     }
 
-    fn subject<'s>(&'s self, flow: usize, view: &View<'s>) -> Subject<'s> {
-        let tagged = self.tags.tagged(self.tag_of[flow]);
+    fn subject<'s>(&'s self, view: &View<'s>, tagged: &'s Tagged<'_>) -> Subject<'s> {
         let (initiator, responder) = (view.initiator(), view.responder());
         let site = self.setting.site;
         Subject {
@@ -101,53 +176,113 @@ impl Join<'_> {
         }
     }
 
-    /// Writes every finding, in the order of the flows.
-    pub(super) fn write_alerts(&self, findings: &Findings, outputs: &mut Outputs) -> Result<()> {
-        let rules = self.rule_records();
-        let accepted: Vec<SuppressionRecord> = self
-            .setting
-            .site
-            .suppressions
-            .iter()
-            .map(|suppression| SuppressionRecord {
-                reason: suppression.reason.clone(),
-                until: suppression.until.clone(),
-                file: suppression.file.to_string_lossy().into_owned(),
-                line: suppression.line,
-            })
-            .collect();
-        for judged in &findings.all {
-            let place = &self.places[judged.flow];
-            let view = self.view(place);
-            let around = self.around(place, &view);
-            let finding = &judged.finding;
-            let mut envelope = self.envelope(&view, &around);
-            envelope.timestamp = finding.first.time;
-            let record = AlertRecord {
-                envelope,
-                tag: self.tag_record(&view, self.tags.tagged(self.tag_of[judged.flow])),
-                rule: &rules[finding.rule],
-                severity: finding.severity,
-                count: finding.count,
-                update: judged.update,
-                first_frame: self.frame_in_file(finding.first.frame, &view),
-                first_seen: finding.first.time,
-                last_seen: finding.last.time,
-                evidence: self.evidence(place, &view, finding),
-                suppression: judged.suppression.map(|index| &accepted[index]),
-                baseline: None,
-            };
-            outputs.record(Record::Alert(&record))?;
+    /// Writes every finding, in the order of the flows: those that went out before as updates.
+    pub(super) fn write_alerts(
+        &self,
+        findings: &Findings,
+        told: &mut Told,
+        outputs: &mut Outputs,
+    ) -> Result<()> {
+        let desk = self.desk();
+        let Setting { policy, site, .. } = self.setting;
+        let mut of_flow = Vec::new();
+        for flow in &findings.flows {
+            let flow = *flow as usize;
+            let view = self.view(&self.places[flow]);
+            let tagged = self.tags.tagged(self.tag_of[flow]);
+            let subject = self.subject(&view, tagged);
+            policy.judge(&subject, site, &mut of_flow);
+            let around = self.around(&self.places[flow], &view);
+            for mut finding in of_flow.drain(..) {
+                let before = told.rule_of(view.flow, &finding, policy);
+                finding.rule = before.unwrap_or(finding.rule);
+                told.settle(view.flow, &finding);
+                let cover = policy.cover_of(&finding, &subject, site);
+                let alert = Alert { finding: &finding, cover, update: before.is_some() };
+                self.write_alert(&alert, &view, tagged, (&desk, &around), outputs)?;
+            }
         }
         Ok(())
     }
 
-    fn evidence<'f>(
+    /// Writes the findings that may go out at once and did not yet; returns when each was seen. Counts
+    /// nothing: more may come of each flow.
+    pub(super) fn write_news(
+        &mut self,
+        told: &mut Told,
+        outputs: &mut Outputs,
+    ) -> Result<Vec<Timestamp>> {
+        let desk = self.desk();
+        let Setting { policy, site, .. } = self.setting;
+        let (mut seen, mut of_flow) = (Vec::new(), Vec::new());
+        for flow in 0..self.places.len() {
+            let place = self.places[flow];
+            let view = self.view(&place);
+            let tag = self.tags.of(&view, &self.hosts);
+            let tagged = self.tags.tagged(tag);
+            let subject = self.subject(&view, tagged);
+            policy.judge(&subject, site, &mut of_flow);
+            let around = self.around(&place, &view);
+            for finding in of_flow.drain(..) {
+                // What speaks against its port may yet turn out to be at home there.
+                let may_change = finding.kind.trigger() == Trigger::Mismatch;
+                if may_change || !told.tell(view.flow, &finding, policy) {
+                    continue;
+                }
+                seen.push(finding.first.time);
+                let cover = policy.cover_of(&finding, &subject, site);
+                let alert = Alert { finding: &finding, cover, update: false };
+                self.write_alert(&alert, &view, tagged, (&desk, &around), outputs)?;
+            }
+        }
+        Ok(seen)
+    }
+
+    fn write_alert(
         &self,
-        _place: &Place,
-        view: &View<'f>,
-        finding: &'f Finding,
-    ) -> Vec<EvidenceRecord<'f>> {
+        alert: &Alert<'_>,
+        view: &View<'a>,
+        tagged: &Tagged<'_>,
+        (desk, around): (&Desk, &Around<'a>),
+        outputs: &mut Outputs,
+    ) -> Result<()> {
+        let finding = alert.finding;
+        let suppression = match alert.cover {
+            Cover::By(index) => Some(&desk.accepted[index]),
+            Cover::None | Cover::Expired(_) => None,
+        };
+        let mut envelope = self.envelope(view, around);
+        envelope.timestamp = finding.first.time;
+        let record = AlertRecord {
+            envelope,
+            tag: self.tag_record(view, tagged),
+            rule: &desk.rules[finding.rule],
+            severity: finding.severity,
+            count: finding.count,
+            update: alert.update,
+            first_frame: self.frame_in_file(finding.first.frame, view),
+            first_seen: finding.first.time,
+            last_seen: finding.last.time,
+            evidence: self.evidence(view, finding),
+            suppression,
+            baseline: None,
+        };
+        outputs.record(Record::Alert(&record))
+    }
+
+    /// Returns what alerts are written with.
+    fn desk(&self) -> Desk {
+        let suppressions = self.setting.site.suppressions.iter();
+        let accepted = suppressions.map(|suppression| SuppressionRecord {
+            reason: suppression.reason.clone(),
+            until: suppression.until.clone(),
+            file: suppression.file.to_string_lossy().into_owned(),
+            line: suppression.line,
+        });
+        Desk { rules: self.rule_records(), accepted: accepted.collect() }
+    }
+
+    fn evidence<'f>(&self, view: &View<'f>, finding: &'f Finding) -> Vec<EvidenceRecord<'f>> {
         let record = |note: &'f EvidenceNote| match note {
             EvidenceNote::Seen(kind) => {
                 let evidence = view.facts?.evidence.iter().find(|one| one.kind == *kind)?;
@@ -184,75 +319,18 @@ impl Join<'_> {
             .collect()
     }
 
-    /// Keeps of findings that may go out at once those that did not yet, and notes that they did; returns
-    /// when each was seen.
-    pub(super) fn keep_new(
-        &self,
-        findings: &mut Findings,
-        carried: &mut Carried,
-    ) -> Vec<Timestamp> {
-        let mut seen = Vec::new();
-        findings.all.retain(|judged| {
-            // What speaks against its port may yet turn out to be at home there.
-            let is_sure = judged.finding.kind.trigger() != Trigger::Mismatch;
-            let rule = &self.setting.policy.rules()[judged.finding.rule].id;
-            let is_new = is_sure && carried.tell(self.id_of(judged), judged.finding.kind, rule);
-            if is_new {
-                seen.push(judged.finding.first.time);
-            }
-            is_new
-        });
-        seen
-    }
-
-    /// Makes findings final: those that went out before are updates under the rule that they had, and all
-    /// of them count.
-    pub(super) fn settle(&self, findings: &mut Findings, carried: &mut Carried) {
-        let rules = self.setting.policy.rules();
-        for judged in &mut findings.all {
-            if let Some(rule) = carried.told(self.id_of(judged), judged.finding.kind) {
-                judged.update = true;
-                let kept = rules.iter().position(|known| known.id == *rule);
-                judged.finding.rule = kept.unwrap_or(judged.finding.rule);
-            }
-            let finding = &judged.finding;
-            let initiator = self.view(&self.places[judged.flow]).initiator().ip();
-            let is_open = judged.suppression.is_none();
-            carried.count(&rules[finding.rule].id, initiator, finding, is_open);
-        }
-        carried.worst = carried.worst.max(findings.worst());
-        carried.expired.extend(findings.expired(self.setting.site));
-    }
-
-    /// Returns what names a finding's flow.
-    fn id_of(&self, judged: &Judged) -> u64 {
-        let flow = self.places[judged.flow].flow(&self.gathered.shards);
-        flow_id(&flow.key, flow.first.frame)
-    }
-
-    /// Sums the findings up by rule; rules without any are listed too.
-    pub(super) fn rule_totals(&self, carried: &Carried) -> Vec<RuleTotals> {
+    /// Returns the findings by rule; rules without any are listed too.
+    pub(super) fn rule_totals(&self, findings: &Findings) -> Vec<RuleTotals> {
         let skipped = self.setting.policy.rules().iter().map(|rule| rule.skipped);
-        let rules = self.rule_records().into_iter().zip(skipped);
-        rules
-            .map(|(rule, skipped)| {
-                let sums = carried.sums_of(&rule.id);
-                RuleTotals {
-                    rule,
-                    alerts: sums.alerts,
-                    count: sums.count,
-                    suppressed: sums.suppressed,
-                    skipped: skipped.map(str::to_owned),
-                }
+        let records = self.rule_records().into_iter().zip(skipped).zip(&findings.by_rule);
+        records
+            .map(|((rule, skipped), sum)| RuleTotals {
+                rule,
+                alerts: sum.alerts,
+                count: sum.count,
+                suppressed: sum.suppressed,
+                skipped: skipped.map(str::to_owned),
             })
             .collect()
-    }
-
-    /// Counts the findings over time.
-    pub(super) fn timeline(&self, carried: &Carried) -> Timeline {
-        let (start, end) = self.gathered.front.span.unwrap_or_default();
-        let mut timeline = TimelineBuilder::new(start, end);
-        carried.fill(&mut timeline);
-        timeline.build()
     }
 }

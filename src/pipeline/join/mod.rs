@@ -14,6 +14,7 @@ mod hosts;
 mod places;
 mod records;
 mod tags;
+mod told;
 mod verdict;
 mod view;
 
@@ -30,10 +31,13 @@ use super::Gathered;
 use super::ledger::Ledger;
 use super::outputs::Outputs;
 pub use carried::Carried;
+use findings::Findings;
 use hosts::Hosts;
 use places::Place;
 use tags::{TagNumber, Tags};
-use totals::{Item, Names};
+use told::Told;
+use totals::{Item, Totals};
+use verdict::Blind;
 use view::View;
 
 /// What the join goes by.
@@ -62,6 +66,25 @@ struct Join<'a> {
     tag_of: Vec<TagNumber>,
 }
 
+/// What one look at every flow gathers.
+struct Seen {
+    findings: Findings,
+    totals: Totals,
+    ledger: Ledger,
+    blind: Blind,
+}
+
+impl Seen {
+    fn new(gathered: &Gathered, policy: &Policy) -> Self {
+        Self {
+            findings: Findings::new(policy, gathered.front.span),
+            totals: Totals::default(),
+            ledger: Ledger::default(),
+            blind: Blind::default(),
+        }
+    }
+}
+
 /// Writes the report of all that was seen, and returns its summary.
 pub fn report(
     gathered: &Gathered,
@@ -84,18 +107,14 @@ pub fn report_after(
 ) -> Result<Summary> {
     let mut join = Join::new(gathered, source.points(), setting, &mut carried);
     join.meet_hosts();
-    join.tag();
-    let mut findings = join.judge();
-    join.settle(&mut findings, &mut carried);
-    join.sum_up(&mut carried);
-    join.write_alerts(&findings, outputs)?;
+    let mut seen = carried.seen(gathered, setting.policy);
+    join.look(&mut seen, &carried.told);
+    join.write_alerts(&seen.findings, &mut carried.told, outputs)?;
     join.write_flows(outputs)?;
     for host in join.host_records() {
         outputs.record(Record::Host(&host))?;
     }
-    let mut ledger = gathered.front.ledger.clone();
-    ledger.add(&carried.ledger);
-    let mut summary = join.summary(&carried, &ledger, &source.inputs());
+    let mut summary = join.summary(&seen, &source.inputs());
     summary.run = run();
     outputs.finish(&summary)?;
     Ok(summary)
@@ -141,24 +160,19 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// Says of each flow what it is.
-    fn tag(&mut self) {
+    /// Says of each flow what it is, judges it, and puts it into the sums and its frames into the ledger.
+    fn look(&mut self, seen: &mut Seen, told: &Told) {
         self.tag_of.reserve_exact(self.places.len());
-        for index in 0..self.places.len() {
-            let view = self.view(&self.places[index]);
-            let number = self.tags.of(&view, &self.hosts);
-            self.tag_of.push(number);
-        }
-    }
-
-    /// Puts each frame of a flow in its place of the ledger, and each flow into the sums.
-    fn sum_up(&self, carried: &mut Carried) {
-        carried.blind.add(self.blind());
-        let Carried { ledger, totals, .. } = carried;
-        for (place, tag) in self.places.iter().zip(&self.tag_of) {
-            let view = self.view(place);
-            let service = self.tags.tagged(*tag).service;
-            self.count_frames(place, &view, service.is_some(), ledger);
+        for flow in 0..self.places.len() {
+            let place = self.places[flow];
+            let view = self.view(&place);
+            let tag = self.tags.of(&view, &self.hosts);
+            self.tag_of.push(tag);
+            let tagged = self.tags.tagged(tag);
+            let service = tagged.tag.service().map(|candidate| candidate.service);
+            self.judge(flow, &view, tagged, &mut seen.findings, told);
+            self.count_frames(&place, &view, service.is_some(), &mut seen.ledger);
+            seen.blind.see(&view);
             let responder = view.responder();
             let item = Item {
                 client: view.initiator().ip(),
@@ -168,12 +182,7 @@ impl<'a> Join<'a> {
                 bytes: view.flow.bytes_total(),
                 handshake_ns: view.flow.handshake_ns,
             };
-            let names = service.map(|service| Names {
-                service: &service.id,
-                role: service.role.name(),
-                name: &service.name,
-            });
-            totals.add(&item, responder.ip(), names);
+            seen.totals.add(&item, responder.ip(), service);
         }
     }
 
@@ -199,36 +208,37 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn summary(&self, carried: &Carried, ledger: &Ledger, inputs: &[InputSummary]) -> Summary {
-        let totals = &carried.totals;
+    fn summary(&self, seen: &Seen, inputs: &[InputSummary]) -> Summary {
         let span = self.gathered.front.span;
-        let (_, end) = span.unwrap_or_default();
+        let catalog = self.setting.catalog;
         let mut provenance = self.setting.provenance.clone();
         provenance.inputs = inputs.iter().map(Into::into).collect();
+        let mut ledger = self.gathered.front.ledger.clone();
+        ledger.add(&seen.ledger);
         Summary {
-            timestamp: end,
-            verdict: self.verdict(carried, ledger, inputs),
+            timestamp: end_of(self.gathered),
+            verdict: self.verdict(seen, &ledger, inputs),
             totals: TotalsRecord {
-                traffic: totals.all.traffic(),
-                hosts: totals.hosts(),
+                traffic: seen.totals.all(),
+                hosts: seen.totals.hosts(),
                 start: span.map(|(start, _)| start),
                 end: span.map(|(_, end)| end),
             },
-            roles: totals.by_role(),
-            services: totals.by_service(),
-            unclassified: totals.unclassified.traffic(),
-            ledger: ledger::record(ledger, self.points),
+            roles: seen.totals.by_role(catalog),
+            services: seen.totals.by_service(catalog),
+            unclassified: seen.totals.unclassified(),
+            ledger: ledger::record(&ledger, self.points),
             zones: None,
-            rules: self.rule_totals(carried),
-            timeline: self.timeline(carried),
+            rules: self.rule_totals(&seen.findings),
+            timeline: seen.findings.timeline(),
             baseline_gone: Vec::new(),
-            warnings: self.warnings(carried),
+            warnings: self.warnings(&seen.findings),
             provenance,
             run: None,
         }
     }
 
-    fn warnings(&self, carried: &Carried) -> Vec<String> {
+    fn warnings(&self, findings: &Findings) -> Vec<String> {
         let decoder = &self.gathered.front.decoder;
         let mut warnings: Vec<String> = decoder
             .unknown_links()
@@ -241,7 +251,7 @@ impl<'a> Join<'a> {
                 decoder.encaps_folded()
             ));
         }
-        warnings.extend(carried.expired.iter().cloned());
+        warnings.extend(findings.expired(self.setting.site));
         warnings
     }
 

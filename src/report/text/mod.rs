@@ -149,6 +149,8 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::super::fixtures::{self, Shared};
     use super::super::summary::Outcome;
     use super::*;
@@ -191,8 +193,8 @@ mod tests {
     fn only_words_that_must_stay_whole_are_wider_than_the_page() {
         for width in (72..=200).step_by(7) {
             for line in played(Options { width, ..Options::default() }).lines() {
-                let word = line.split(' ').map(|word| word.chars().count()).max().unwrap_or(0);
-                let fits = line.chars().count() <= width.max(word + 6);
+                let word = line.split(' ').map(UnicodeWidthStr::width).max().unwrap_or(0);
+                let fits = line.width() <= width.max(word + 6);
                 assert!(fits, "at {width} columns: {line}");
             }
         }
