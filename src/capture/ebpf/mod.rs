@@ -20,7 +20,7 @@ mod sys;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -138,13 +138,17 @@ pub struct Ebpf {
     /// When flows were muted, in the program's time.
     muted: HashMap<KernelKey, u64>,
     points: Vec<ObservationPoint>,
-    broken: Vec<Error>,
+    notices: VecDeque<Error>,
+    /// It was told why an interface that is back cannot be watched.
+    told_unfit: bool,
     snapshot: Option<Snapshot>,
     swept_ns: u64,
     /// The ring held more than the last block took.
     has_more: bool,
     phase: Phase,
     flows_max: usize,
+    promiscuous: bool,
+    attach: Attach,
     stop: Arc<AtomicBool>,
 }
 
@@ -167,35 +171,48 @@ impl Ebpf {
             giving: Giving::new(sys::wall_offset_ns()),
             muted: HashMap::new(),
             points: Vec::new(),
-            broken: Vec::new(),
+            notices: VecDeque::new(),
+            told_unfit: false,
             snapshot: None,
             swept_ns: sys::monotonic_ns(),
             has_more: true,
             phase: Phase::Watching,
             flows_max: options.flows_max as usize,
+            promiscuous: options.promiscuous,
+            attach: options.attach,
             stop: Arc::clone(&options.stop),
         };
         for name in names {
-            ebpf.watch(name, options)?;
+            ebpf.watch(name)?;
         }
         Ok(ebpf)
     }
 
-    fn watch(&mut self, name: &str, options: &Options) -> Result<()> {
+    /// Begins to watch an interface.
+    fn watch(&mut self, name: &str) -> Result<()> {
         let interface = sys::interface(name).map_err(|error| {
             Error::about(name, format!("cannot be watched: {error}"))
                 .hint("ip link lists the interfaces")
         })?;
-        if self.giving.watched.iter().any(|watched| watched.index == interface.index) {
+        if self.giving.watched.iter().any(|watched| watched.index() == interface.index) {
             return Err(Error::about(name, "is given twice"));
         }
+        let membership = self.attach(name, interface)?;
+        let input = u32::try_from(self.points.len()).unwrap_or(u32::MAX);
+        self.points.push(ObservationPoint { file: None, interface: Some(name.to_owned()), input });
+        self.giving.watched.push(Watched::new(name, interface.index, membership));
+        Ok(())
+    }
+
+    /// Attaches the program to an interface; returns what keeps it promiscuous.
+    fn attach(&mut self, name: &str, interface: sys::Interface) -> Result<Option<OwnedFd>> {
         let is_ip = HARDWARE_IP.contains(&interface.hardware);
         if !is_ip && !HARDWARE_ETHERNET.contains(&interface.hardware) {
             let kind = interface.hardware;
             let cause = format!("hardware type {kind} is neither Ethernet nor IP");
             return Err(Error::about(name, cause).hint("--backend pcap may know it"));
         }
-        let membership = if options.promiscuous && !interface.is_loopback && !is_ip {
+        let membership = if self.promiscuous && !interface.is_loopback && !is_ip {
             let membership = sys::promiscuous(interface.index).map_err(|error| {
                 Error::about(name, format!("cannot be made promiscuous: {error}"))
                     .hint("CAP_NET_RAW allows it; --no-promisc does without")
@@ -204,21 +221,21 @@ impl Ebpf {
         } else {
             None
         };
-        let input = u32::try_from(self.points.len()).unwrap_or(u32::MAX);
-        self.points.push(ObservationPoint { file: None, interface: Some(name.to_owned()), input });
-        self.giving.watched.push(Watched::new(name, interface.index, membership));
-        self.loaded.attach(name, interface, is_ip, options.attach)
+        self.loaded.attach(name, interface, is_ip, self.attach)?;
+        Ok(membership)
     }
 
     /// Returns packets that found no room in the kernel's table of flows, so far: they were handed up
     /// whole, or are among those lost in the ring.
     pub fn flow_full(&self) -> u64 {
-        self.giving.watched.iter().map(|watched| self.losses(watched.index)[1]).sum()
+        self.giving.watched.iter().map(|watched| self.losses(watched)[1]).sum()
     }
 
     /// Returns an interface's losses: in the ring, and for want of room among the flows.
-    fn losses(&self, index: u32) -> [u64; 2] {
-        self.loaded.losses.get(&index, 0).unwrap_or_default()
+    fn losses(&self, watched: &Watched) -> [u64; 2] {
+        let of = |index| self.loaded.losses.get(index, 0).unwrap_or_default();
+        let add = |sum: [u64; 2], next: [u64; 2]| [sum[0] + next[0], sum[1] + next[1]];
+        watched.indices().iter().map(of).fold([0; 2], add)
     }
 
     /// Reads the ring until it is empty or the block is full. A snapshot goes where it belongs: behind
@@ -294,20 +311,36 @@ impl Ebpf {
         sys::run(self.order_program.as_fd(), &packet).is_ok_and(|answer| answer == 1)
     }
 
-    /// Finds out which interfaces are gone: an attached program is told nothing.
+    /// Finds out which interfaces are gone, which an attached program is not told, and which are back.
     fn check_interfaces(&mut self) {
-        for watched in &mut self.giving.watched {
-            if watched.broken.is_none() && !sys::exists(watched.index) {
-                let error = Error::about(&watched.name, "the interface is gone");
-                watched.broken = Some(error.cause().to_owned());
-                self.broken.push(error);
+        for index in 0..self.giving.watched.len() {
+            let watched = &mut self.giving.watched[index];
+            let name = watched.name.clone();
+            if !watched.is_gone && !sys::exists(watched.index()) {
+                watched.lose();
+                let cause = "went away; its frames are missed until it returns";
+                self.notices.push_back(Error::about(name, cause));
+            } else if watched.is_gone
+                && let Ok(interface) = sys::interface(&name)
+            {
+                match self.attach(&name, interface) {
+                    Ok(membership) => {
+                        self.giving.watched[index].regain(interface.index, membership);
+                        self.notices.push_back(Error::about(name, "is back"));
+                    }
+                    // It may be half made; it is tried again.
+                    Err(error) if sys::exists(interface.index) && !self.told_unfit => {
+                        self.told_unfit = true;
+                        self.notices.push_back(error);
+                    }
+                    Err(_) => {}
+                }
             }
         }
     }
 
     fn is_to_end(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
-            || self.giving.watched.iter().all(|watched| watched.broken.is_some())
     }
 }
 
@@ -319,8 +352,8 @@ fn is_udp(key: &KernelKey) -> bool {
 impl Source for Ebpf {
     fn next(&mut self, block: &mut Block) -> Result<Event> {
         block.clear();
-        if let Some(error) = self.broken.pop() {
-            return Ok(Event::Broken(error));
+        if let Some(notice) = self.notices.pop_front() {
+            return Ok(Event::Notice(notice));
         }
         if self.phase == Phase::Ended {
             return Ok(Event::End);
@@ -360,7 +393,7 @@ impl Source for Ebpf {
 
     fn dropped(&self, point: PointId) -> Dropped {
         let watched = self.giving.watched.get(usize::from(point.0));
-        let ring = watched.map_or(0, |watched| self.losses(watched.index)[0]);
+        let ring = watched.map_or(0, |watched| self.losses(watched)[0]);
         Dropped { ring, ..Dropped::default() }
     }
 
@@ -370,7 +403,7 @@ impl Source for Ebpf {
 
     fn steer(&mut self, steering: &Steering) {
         let Some(watched) = self.giving.watched.get(usize::from(steering.point.0)) else { return };
-        let key = layout::kernel_key(&steering.key, steering.vlans, watched.index);
+        let key = layout::kernel_key(&steering.key, steering.vlans, watched.index());
         if steering.verdict == Verdict::KeepSending {
             self.muted.remove(&key);
             self.order(Order::Unmute, &key);
