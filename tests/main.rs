@@ -8,6 +8,7 @@ mod hostile;
 mod policy;
 mod public;
 mod public_names;
+mod recorded;
 mod sameness;
 mod secrets;
 mod streams;

@@ -1,9 +1,10 @@
 //! Interfaces watched by an eBPF program: the kernel counts, user space looks.
 //!
 //! Every packet is counted exactly once. A packet that the program hands up is given as a frame, and
-//! counts by being received; what it does not hand up, because nothing more is to be learned of the
-//! connection or because the ring is full, it counts in the flow, and the differences of these sums are
-//! given as [`FlowCount`](super::FlowCount)s, always before any later frame of the flow. What cannot be keyed in the
+//! counts by being received; what it does not hand up (packets of a connection about which nothing more
+//! is to be learned, bare acknowledgements, what the ring has no room for) it counts in the flow, and
+//! the differences of these sums are given as [`FlowCount`](super::FlowCount)s, at the latest before the
+//! next frame that opens or closes a connection. What cannot be keyed in the
 //! kernel (tunnels, fragments, other protocols) is handed up whole, or lost and counted as such.
 //!
 //! Verdicts come back through [`Source::steer`]; they hold for connections that opened before the packet
@@ -28,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{BLOCK_LEN, Block, Dropped, Event, InputSummary, Source, Steering, Verdict};
 use crate::error::{Error, Result};
 use crate::packet::{ObservationPoint, PointId, Transport};
-use counters::is_idle;
+use counters::{Pressure, is_idle};
 use giving::{Giving, Watched};
 use layout::{DYING, KernelFlow, KernelKey, Order, Record};
 use load::Loaded;
@@ -115,7 +116,7 @@ struct Snapshot {
     time_ns: u64,
     /// What has news, or may go.
     flows: Vec<(KernelKey, KernelFlow)>,
-    /// All flows that the kernel holds.
+    /// How many flows the kernel holds.
     total: usize,
 }
 
@@ -135,7 +136,7 @@ pub struct Ebpf {
     waker: sys::Waker,
     batches: sys::Batches,
     giving: Giving,
-    /// When flows were muted, in the program's time.
+    /// When flows were last to be muted, in the program's time.
     muted: HashMap<KernelKey, u64>,
     points: Vec<ObservationPoint>,
     notices: VecDeque<Error>,
@@ -147,6 +148,7 @@ pub struct Ebpf {
     has_more: bool,
     phase: Phase,
     flows_max: usize,
+    pressure: Pressure,
     promiscuous: bool,
     attach: Attach,
     stop: Arc<AtomicBool>,
@@ -178,6 +180,7 @@ impl Ebpf {
             has_more: true,
             phase: Phase::Watching,
             flows_max: options.flows_max as usize,
+            pressure: Pressure::None,
             promiscuous: options.promiscuous,
             attach: options.attach,
             stop: Arc::clone(&options.stop),
@@ -271,12 +274,14 @@ impl Ebpf {
     }
 
     /// Reads all sums from the kernel.
-    fn take_snapshot(&mut self, now_ns: u64) -> Result<()> {
-        let Self { batches, loaded, giving, .. } = self;
-        let mut snapshot = Snapshot { time_ns: now_ns, flows: Vec::new(), total: 0 };
+    fn take_snapshot(&mut self) -> Result<()> {
+        let Self { batches, loaded, giving, pressure, .. } = self;
+        let pressure = *pressure;
+        let now_ns = sys::monotonic_ns();
+        let mut snapshot = Snapshot { time_ns: 0, flows: Vec::new(), total: 0 };
         let read = batches.read(loaded.flows.fd().as_fd(), |key, flow| {
             snapshot.total += 1;
-            let may_go = flow.state == DYING || is_idle(&flow, is_udp(&key), now_ns, true);
+            let may_go = flow.state == DYING || is_idle(&flow, is_udp(&key), now_ns, pressure);
             if may_go || giving.has_news(&key, &flow) {
                 snapshot.flows.push((key, flow));
             }
@@ -284,21 +289,24 @@ impl Ebpf {
         read.map_err(|error| Error::about("eBPF", format!("cannot read the counters: {error}")))?;
         // The order of a map is none; connections on one key follow each other.
         snapshot.flows.sort_unstable_by_key(|(_, flow)| flow.born_ns);
+        // It belongs behind the frames of the time that the reading took: what is new in them was told
+        // with them.
+        snapshot.time_ns = sys::monotonic_ns();
+        self.swept_ns = snapshot.time_ns;
+        self.pressure = Pressure::of(snapshot.total, self.flows_max);
         self.snapshot = Some(snapshot);
-        self.swept_ns = now_ns;
         Ok(())
     }
 
     /// Lets the kernel forget idle flows whose sums were given: dying first, so that nobody counts in
     /// them any more, and gone at the next snapshot.
     fn forget_idle(&mut self, snapshot: &Snapshot) {
-        let under_pressure = snapshot.total > self.flows_max / 4 * 3;
         for (key, flow) in &snapshot.flows {
             if flow.state == DYING {
                 if self.order(Order::Bury, key) {
                     self.giving.forget(key);
                 }
-            } else if is_idle(flow, is_udp(key), snapshot.time_ns, under_pressure) {
+            } else if is_idle(flow, is_udp(key), snapshot.time_ns, self.pressure) {
                 self.order(Order::Die(flow.last_ns), key);
             }
         }
@@ -367,11 +375,11 @@ impl Source for Ebpf {
         if self.phase == Phase::Watching && self.is_to_end() {
             self.loaded.detach();
             self.phase = Phase::Ending;
-            self.take_snapshot(now_ns)?;
+            self.take_snapshot()?;
         } else if self.snapshot.is_none() && now_ns.saturating_sub(self.swept_ns) > SWEEP_NS {
             self.check_interfaces();
             self.giving.set_clock(sys::wall_offset_ns());
-            self.take_snapshot(now_ns)?;
+            self.take_snapshot()?;
         }
         if let Some(snapshot) = self.read_ring(block)
             && self.phase == Phase::Watching
@@ -414,9 +422,9 @@ impl Source for Ebpf {
         if self.muted.get(&key).is_some_and(|muted_ns| time_ns <= *muted_ns) {
             return;
         }
-        if self.order(Order::Mute(time_ns), &key) {
-            self.muted.insert(key, sys::monotonic_ns());
-        }
+        // Also where it could not be muted, for want of an entry, say: later packets ask again.
+        self.order(Order::Mute(time_ns), &key);
+        self.muted.insert(key, sys::monotonic_ns());
     }
 
     fn inputs(&self) -> Vec<InputSummary> {
