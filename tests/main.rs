@@ -2,8 +2,8 @@
 
 mod architecture;
 mod contract;
-mod policy;
 mod hostile;
+mod policy;
 mod public;
 mod public_captures;
 mod sameness;

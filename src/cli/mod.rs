@@ -7,6 +7,7 @@ mod analyze;
 mod bench;
 mod catalog;
 mod output;
+mod policy;
 mod progress;
 mod run;
 mod values;
@@ -48,6 +49,8 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// List and explain the rules, check rules of your own
+    Policy(Box<policy::Args>),
     /// Write the manual page to standard output
     Man,
 }
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
+        Command::Policy(args) => policy::run(&args, &mut io::stdout().lock()),
         Command::Catalog(args) => catalog::run(&args, &mut io::stdout().lock()),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
