@@ -359,7 +359,8 @@ impl Run<'_> {
         let proofs = self.disabled.proofs().iter();
         proofs
             .map(|proof| {
-                let address = proof.address.map_or("*".to_owned(), |address| address.to_string());
+                let address =
+                    proof.address.map_or_else(|| "*".to_owned(), |address| address.to_string());
                 format!("{address}:{}: {} by {}", proof.port, proof.state.name(), proof.flows)
             })
             .collect()
