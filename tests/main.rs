@@ -2,7 +2,13 @@
 
 mod architecture;
 mod contract;
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+mod ebpf;
+mod hostile;
+mod policy;
 mod public;
+mod public_names;
+mod recorded;
 mod sameness;
 mod secrets;
 mod streams;

@@ -6,9 +6,11 @@
 mod analyze;
 mod bench;
 mod catalog;
+mod evidence;
 mod output;
 mod progress;
 mod run;
+mod scrub;
 mod values;
 
 use std::io::{self, Write};
@@ -50,6 +52,8 @@ enum Command {
     },
     /// Write the manual page to standard output
     Man,
+    /// Copy a capture with everything overwritten that may be secret, so that it can be shared
+    Scrub(scrub::Args),
 }
 
 /// Runs the command line.
@@ -61,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
+        Command::Scrub(args) => scrub::run(&args),
     };
     done.unwrap_or_else(|error| {
         complain(&error);

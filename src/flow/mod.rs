@@ -13,6 +13,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use crate::capture::FlowCount;
 use crate::packet::{At, FlowKey, Packet, PointId, Side, TcpFlags, Timestamp, Transport};
 use history::History;
 use index::{FlowNumber, Index, NO_FLOW};
@@ -197,14 +198,29 @@ impl Table {
         number
     }
 
-    /// Adds what a kernel counted for a flow; makes the flow when no sample of it came before.
-    pub fn count(&mut self, packet: &Packet, packets: u64, bytes: u64) -> FlowNumber {
-        let number = self.find(packet.hash, &packet.key).unwrap_or_else(|| self.begin(packet));
+    /// Adds what a kernel counted for a flow; makes the flow when no frame of it came before.
+    pub fn count(&mut self, packet: &Packet, count: &FlowCount) -> FlowNumber {
+        let number = match self.find(packet.hash, &packet.key) {
+            None => self.begin(packet),
+            Some(known) if count.opens => self.succeed(known, packet),
+            Some(known) => known,
+        };
         let flow = self.flow_mut(number);
-        flow.packets[packet.side.index()] += packets;
-        flow.bytes[packet.side.index()] += bytes;
-        flow.last = flow.last.max(packet.at.time);
+        flow.packets[packet.side.index()] += count.packets;
+        flow.bytes[packet.side.index()] += count.bytes;
+        flow.last = flow.last.max(count.last);
+        if count.lost > 0 {
+            flow.marks |= Flow::HAS_PAYLOAD;
+        }
+        if packet.key.transport() == Transport::Tcp {
+            flow.tcp.counted(packet.side, count.isn, count.next_seq);
+        }
         number
+    }
+
+    /// Tells whether two connections contend for the packets of a key; nothing when it has no flow.
+    pub fn is_contested(&self, hash: u64, key: &FlowKey) -> Option<bool> {
+        self.find(hash, key).map(|number| self.flow(number).tentative != NO_FLOW)
     }
 
     /// Marks the flow that an ICMP error quotes as refused, if there is one.

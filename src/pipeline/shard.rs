@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::capture::Verdict;
+use crate::capture::{FlowCount, Verdict};
 use crate::decode::Quoted;
 use crate::flow::index::FlowNumber;
 use crate::flow::{Flow, NO_SLOT, Slot, Table};
 use crate::inspect::connection::Connection;
 use crate::inspect::datagrams::Datagrams;
 use crate::inspect::{Facts, Progress, Tools};
-use crate::packet::{FlowKey, Packet, PointId, Side, Transport};
+use crate::packet::{FlowKey, Packet, PointId, Side, TcpFlags, Transport};
 
 /// Marks a flow about which inspection has nothing more to learn and nothing to say.
 const NOTHING_TO_SAY: Slot = NO_SLOT - 1;
@@ -40,7 +40,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Takes one packet.
+    /// Takes one packet. A verdict holds for the whole five-tuple, and is given again with each packet
+    /// that need not have come.
     #[inline]
     pub fn packet(&mut self, packet: &Packet, bytes: &[u8], tools: &Tools) -> Option<Verdict> {
         let number = self.table.packet(packet);
@@ -51,7 +52,7 @@ impl Shard {
         let slot = self.table.flow(number).slot;
         let is_empty = packet.payload.len == 0 && packet.cut_len == 0;
         if slot == NOTHING_TO_SAY || packet.counted_only || (slot == NO_SLOT && is_empty) {
-            return None;
+            return (slot == NOTHING_TO_SAY).then_some(Verdict::Enough);
         }
         match packet.key.transport() {
             Transport::Tcp => self.segment(number, packet, bytes, tools),
@@ -60,9 +61,36 @@ impl Shard {
         }
     }
 
-    /// Adds what a kernel counted.
-    pub fn count(&mut self, packet: &Packet, packets: u64, bytes: u64) {
-        self.table.count(packet, packets, bytes);
+    /// Adds what a kernel counted. A flow of which a frame was lost before it was decided is not wholly
+    /// looked into.
+    pub fn count(&mut self, packet: &Packet, count: &FlowCount) {
+        let number = self.table.count(packet, count);
+        if packet.point != self.table.flow(number).point {
+            *self.elsewhere.entry((number, packet.point)).or_default() += count.packets;
+        }
+        if count.lost == 0 {
+            return;
+        }
+        let flow = self.table.flow_mut(number);
+        if flow.slot == NO_SLOT {
+            let transport = packet.key.transport();
+            flow.slot = place(&mut self.inspected, &mut self.free, || match transport {
+                Transport::Tcp => Inspected::Connection(Box::default()),
+                Transport::Udp => Inspected::Datagrams(Box::default()),
+            });
+        }
+        match self.inspected.get_mut(flow.slot as usize) {
+            Some(Inspected::Connection(connection)) => connection.lose(),
+            Some(Inspected::Datagrams(datagrams)) => datagrams.lose(),
+            Some(Inspected::Facts(_) | Inspected::Free) | None => {}
+        }
+    }
+
+    /// Tells whether a verdict that a packet led to holds for its five-tuple: no other connection contends
+    /// for it, and this packet does not open or close one.
+    pub fn is_settled(&self, packet: &Packet) -> bool {
+        let turns = packet.tcp.flags.has(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST);
+        !turns && self.table.is_contested(packet.hash, &packet.key) == Some(false)
     }
 
     /// Learns that a flow's packet was refused.
@@ -154,7 +182,7 @@ impl Shard {
         }
         let slot = flow.slot;
         let place = &mut self.inspected[slot as usize];
-        let Inspected::Connection(connection) = place else { return None };
+        let Inspected::Connection(connection) = place else { return Some(Verdict::Enough) };
         let start = flow.tcp.stream_start(packet.side);
         let (opener, payload) = (flow.tcp.initiator(), packet.payload.of(bytes));
         if connection.packet(packet, payload, start, opener, tools) == Progress::More {
@@ -182,7 +210,7 @@ impl Shard {
         }
         let slot = flow.slot;
         let place = &mut self.inspected[slot as usize];
-        let Inspected::Datagrams(datagrams) = place else { return None };
+        let Inspected::Datagrams(datagrams) = place else { return Some(Verdict::Enough) };
         if datagrams.packet(packet, packet.payload.of(bytes), tools) == Progress::More {
             return None;
         }

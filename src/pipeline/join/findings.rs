@@ -1,39 +1,82 @@
 //! Every flow judged, and the findings as published.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::tags::Tagged;
 use super::view::View;
-use super::{Join, Place};
+use super::{Join, Seen, Setting};
 use crate::error::Result;
-use crate::packet::At;
+use crate::packet::{At, Timestamp};
 use crate::pipeline::outputs::Outputs;
-use crate::policy::{Cover, EvidenceNote, Finding, Severity, Subject};
+use crate::policy::{Cover, EvidenceNote, Finding, MatrixRun, Policy, Severity, Subject};
 use crate::report::record::{AlertRecord, EvidenceRecord, Record, RuleRecord, SuppressionRecord};
 use crate::report::summary::RuleTotals;
 use crate::report::timeline::{Timeline, TimelineBuilder};
 use crate::site::Site;
 
-/// All findings of a run, in the order of their flows.
-#[derive(Default)]
+/// What is remembered of the findings while flows are looked at. Not the findings themselves: a policy
+/// holds no state, so that a flow judged again has the same ones, and a million flows may have some.
 pub(super) struct Findings {
-    all: Vec<Judged>,
+    /// Flows with findings: indices into the join's places.
+    flows: Vec<u32>,
+    /// The gravest of what nobody accepted.
+    worst: Option<Severity>,
+    by_rule: Vec<Sum>,
+    timeline: TimelineBuilder,
     /// Suppressions that would have covered a finding and are over.
     expired: BTreeSet<usize>,
+    /// Findings that only several flows show, by flow.
+    across: BTreeMap<usize, Vec<Finding>>,
+    /// Room for the findings of the flow at hand.
+    of_flow: Vec<Finding>,
 }
 
-/// A finding and the flow that it is about.
-struct Judged {
-    /// The flow: an index into the join's places.
-    flow: usize,
-    finding: Finding,
-    suppression: Option<usize>,
+/// The findings of one rule.
+#[derive(Default, Clone, Copy)]
+struct Sum {
+    alerts: u64,
+    count: u64,
+    suppressed: u64,
 }
 
 impl Findings {
+    /// Begins without any.
+    pub(super) fn new(policy: &Policy, span: Option<(Timestamp, Timestamp)>) -> Self {
+        let (start, end) = span.unwrap_or_default();
+        Self {
+            flows: Vec::new(),
+            worst: None,
+            by_rule: vec![Sum::default(); policy.rules().len()],
+            timeline: TimelineBuilder::new(start, end),
+            expired: BTreeSet::new(),
+            across: BTreeMap::new(),
+            of_flow: Vec::new(),
+        }
+    }
+
     /// Returns the gravest severity of what nobody accepted.
     pub(super) fn worst(&self) -> Option<Severity> {
-        let open = self.all.iter().filter(|judged| judged.suppression.is_none());
-        open.map(|judged| judged.finding.severity).max()
+        self.worst
+    }
+
+    pub(super) fn add(&mut self, finding: &Finding, cover: Cover) {
+        let sum = &mut self.by_rule[finding.rule];
+        match cover {
+            Cover::By(_) => sum.suppressed += 1,
+            Cover::None | Cover::Expired(_) => {
+                sum.alerts += 1;
+                sum.count += finding.count;
+                self.worst = self.worst.max(Some(finding.severity));
+            }
+        }
+        if let Cover::Expired(index) = cover {
+            self.expired.insert(index);
+        }
+    }
+
+    /// Returns the counts over time.
+    pub(super) fn timeline(&self) -> Timeline {
+        self.timeline.clone().build()
     }
 
     /// Returns a warning for each suppression that is over and would have covered something.
@@ -52,31 +95,57 @@ impl Findings {
 }
 
 impl<'a> Join<'a> {
-    /// Asks the policy about every flow.
-    pub(super) fn judge(&self) -> Findings {
-        let (mut findings, mut of_flow) = (Findings::default(), Vec::new());
-        for flow in 0..self.places.len() {
-            let view = self.view(&self.places[flow]);
-            let subject = self.subject(flow, &view);
-            self.setting.policy.judge(&subject, self.setting.site, &mut of_flow);
-            for finding in of_flow.drain(..) {
-                let suppression =
-                    match self.setting.policy.cover_of(&finding, &subject, self.setting.site) {
-                        Cover::None => None,
-                        Cover::By(index) => Some(index),
-                        Cover::Expired(index) => {
-                            findings.expired.insert(index);
-                            None
-                        }
-                    };
-                findings.all.push(Judged { flow, finding, suppression });
-            }
+    /// Asks the policy about one flow, the `flow`-th of the places.
+    pub(super) fn judge(
+        &self,
+        flow: usize,
+        view: &View<'_>,
+        tagged: &Tagged<'_>,
+        seen: &mut Seen<'_>,
+    ) {
+        let Setting { policy, site, .. } = self.setting;
+        let subject = self.subject(view, tagged);
+        let mut of_flow = std::mem::take(&mut seen.findings.of_flow);
+        policy.judge(&subject, site, &mut of_flow);
+        seen.across.see(flow, view, &subject, &mut of_flow);
+        if !of_flow.is_empty() {
+            let flow = u32::try_from(flow).expect("fewer flows than 32 bits name");
+            seen.findings.flows.push(flow);
         }
-        findings
+        for finding in of_flow.drain(..) {
+            self.note(&finding, &subject, &mut seen.findings);
+        }
+        seen.findings.of_flow = of_flow;
     }
 
-    fn subject<'s>(&'s self, flow: usize, view: &View<'s>) -> Subject<'s> {
-        let tagged = self.tags.tagged(self.tag_of[flow]);
+    /// Takes a finding into the sums.
+    fn note(&self, finding: &Finding, subject: &Subject<'_>, findings: &mut Findings) {
+        let Setting { policy, site, .. } = self.setting;
+        findings.add(finding, policy.cover_of(finding, subject, site));
+        let (rule, client) = (&policy.rules()[finding.rule].id, subject.initiator.ip());
+        findings.timeline.add(rule, client, finding.first.time, finding.count);
+    }
+
+    /// Adds what only several flows show.
+    pub(super) fn find_across(&self, seen: &mut Seen<'_>) {
+        let extra = self.across_flows(&seen.across);
+        let findings = &mut seen.findings;
+        for (flow, of_flow) in &extra {
+            let view = self.view(&self.places[*flow]);
+            let subject = self.subject(&view, self.tags.tagged(self.tag_of[*flow]));
+            for finding in of_flow {
+                self.note(finding, &subject, findings);
+            }
+            findings.flows.extend(u32::try_from(*flow));
+        }
+        if !extra.is_empty() {
+            findings.flows.sort_unstable();
+            findings.flows.dedup();
+        }
+        findings.across = extra;
+    }
+
+    fn subject<'s>(&'s self, view: &View<'s>, tagged: &'s Tagged<'_>) -> Subject<'s> {
         let (initiator, responder) = (view.initiator(), view.responder());
         let site = self.setting.site;
         Subject {
@@ -113,38 +182,46 @@ impl<'a> Join<'a> {
                 line: suppression.line,
             })
             .collect();
-        for judged in &findings.all {
-            let place = &self.places[judged.flow];
-            let view = self.view(place);
-            let around = self.around(place, &view);
-            let finding = &judged.finding;
-            let mut envelope = self.envelope(&view, &around);
-            envelope.timestamp = finding.first.time;
-            let record = AlertRecord {
-                envelope,
-                tag: self.tag_record(&view, self.tags.tagged(self.tag_of[judged.flow])),
-                rule: &rules[finding.rule],
-                severity: finding.severity,
-                count: finding.count,
-                update: false,
-                first_frame: self.frame_in_file(finding.first.frame, &view),
-                first_seen: finding.first.time,
-                last_seen: finding.last.time,
-                evidence: self.evidence(place, &view, finding),
-                suppression: judged.suppression.map(|index| &accepted[index]),
-                baseline: None,
-            };
-            outputs.record(Record::Alert(&record))?;
+        let Setting { policy, site, .. } = self.setting;
+        let mut of_flow = Vec::new();
+        let mut matrices = MatrixRun::new(policy, site, self.setting.catalog);
+        for flow in &findings.flows {
+            let flow = *flow as usize;
+            let view = self.view(&self.places[flow]);
+            let tagged = self.tags.tagged(self.tag_of[flow]);
+            let subject = self.subject(&view, tagged);
+            policy.judge(&subject, site, &mut of_flow);
+            matrices.flow(&subject, &mut of_flow);
+            of_flow.extend(findings.across.get(&flow).into_iter().flatten().cloned());
+            let around = self.around(&self.places[flow], &view);
+            for finding in of_flow.drain(..) {
+                let suppression = match policy.cover_of(&finding, &subject, site) {
+                    Cover::By(index) => Some(&accepted[index]),
+                    Cover::None | Cover::Expired(_) => None,
+                };
+                let mut envelope = self.envelope(&view, &around);
+                envelope.timestamp = finding.first.time;
+                let record = AlertRecord {
+                    envelope,
+                    tag: self.tag_record(&view, tagged),
+                    rule: &rules[finding.rule],
+                    severity: finding.severity,
+                    count: finding.count,
+                    update: false,
+                    first_frame: self.frame_in_file(finding.first.frame, &view),
+                    first_seen: finding.first.time,
+                    last_seen: finding.last.time,
+                    evidence: self.evidence(&view, &finding),
+                    suppression,
+                    baseline: None,
+                };
+                outputs.record(Record::Alert(&record))?;
+            }
         }
         Ok(())
     }
 
-    fn evidence<'f>(
-        &self,
-        _place: &Place,
-        view: &View<'f>,
-        finding: &'f Finding,
-    ) -> Vec<EvidenceRecord<'f>> {
+    fn evidence<'f>(&self, view: &View<'f>, finding: &'f Finding) -> Vec<EvidenceRecord<'f>> {
         let record = |note: &'f EvidenceNote| match note {
             EvidenceNote::Seen(kind) => {
                 let evidence = view.facts?.evidence.iter().find(|one| one.kind == *kind)?;
@@ -164,7 +241,7 @@ impl<'a> Join<'a> {
         finding.evidence.iter().filter_map(record).collect()
     }
 
-    fn rule_records(&self) -> Vec<RuleRecord> {
+    pub(super) fn rule_records(&self) -> Vec<RuleRecord> {
         let rules = self.setting.policy.rules().iter();
         rules
             .map(|rule| RuleRecord {
@@ -181,43 +258,18 @@ impl<'a> Join<'a> {
             .collect()
     }
 
-    /// Sums the findings up by rule; rules without any are listed too.
+    /// Returns the findings by rule; rules without any are listed too.
     pub(super) fn rule_totals(&self, findings: &Findings) -> Vec<RuleTotals> {
         let skipped = self.setting.policy.rules().iter().map(|rule| rule.skipped);
-        let mut totals: Vec<RuleTotals> = self
-            .rule_records()
-            .into_iter()
-            .zip(skipped)
-            .map(|(rule, skipped)| RuleTotals {
+        let records = self.rule_records().into_iter().zip(skipped).zip(&findings.by_rule);
+        records
+            .map(|((rule, skipped), sum)| RuleTotals {
                 rule,
-                alerts: 0,
-                count: 0,
-                suppressed: 0,
+                alerts: sum.alerts,
+                count: sum.count,
+                suppressed: sum.suppressed,
                 skipped: skipped.map(str::to_owned),
             })
-            .collect();
-        for judged in &findings.all {
-            let totals = &mut totals[judged.finding.rule];
-            if judged.suppression.is_some() {
-                totals.suppressed += 1;
-            } else {
-                totals.alerts += 1;
-                totals.count += judged.finding.count;
-            }
-        }
-        totals
-    }
-
-    /// Counts the findings over time.
-    pub(super) fn timeline(&self, findings: &Findings) -> Timeline {
-        let (start, end) = self.gathered.front.span.unwrap_or_default();
-        let mut timeline = TimelineBuilder::new(start, end);
-        for judged in &findings.all {
-            let finding = &judged.finding;
-            let initiator = self.view(&self.places[judged.flow]).initiator().ip();
-            let rule = &self.setting.policy.rules()[finding.rule].id;
-            timeline.add(rule, initiator, finding.first.time, finding.count);
-        }
-        timeline.build()
+            .collect()
     }
 }

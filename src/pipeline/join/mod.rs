@@ -8,6 +8,8 @@ pub mod ledger;
 pub mod resolve;
 pub mod totals;
 
+mod absent;
+mod across;
 mod findings;
 mod hosts;
 mod places;
@@ -28,11 +30,13 @@ use crate::site::Site;
 use super::Gathered;
 use super::ledger::Ledger;
 use super::outputs::Outputs;
+use across::Across;
 use findings::Findings;
 use hosts::Hosts;
 use places::Place;
 use tags::{TagNumber, Tags};
-use totals::{Item, Names, Totals};
+use totals::{Item, Totals};
+use verdict::Blind;
 use view::View;
 
 /// What the join goes by.
@@ -61,6 +65,27 @@ struct Join<'a> {
     tag_of: Vec<TagNumber>,
 }
 
+/// What one look at every flow gathers.
+struct Seen<'a> {
+    findings: Findings,
+    across: Across<'a>,
+    totals: Totals,
+    ledger: Ledger,
+    blind: Blind,
+}
+
+impl<'a> Seen<'a> {
+    fn new(gathered: &Gathered, setting: &Setting<'a>) -> Self {
+        Self {
+            findings: Findings::new(setting.policy, gathered.front.span),
+            across: Across::new(setting),
+            totals: Totals::default(),
+            ledger: gathered.front.ledger.clone(),
+            blind: Blind::default(),
+        }
+    }
+}
+
 /// Writes the report of all that was seen, and returns its summary.
 pub fn report(
     gathered: &Gathered,
@@ -80,16 +105,19 @@ pub fn report(
         tag_of: Vec::new(),
     };
     join.meet_hosts();
-    join.tag();
-    let findings = join.judge();
-    let mut ledger = gathered.front.ledger.clone();
-    let totals = join.sum_up(&mut ledger);
-    join.write_alerts(&findings, outputs)?;
+    let mut seen = Seen::new(gathered, setting);
+    join.look(&mut seen);
+    join.find_across(&mut seen);
+    join.write_alerts(&seen.findings, outputs)?;
+    join.write_absences(&mut seen, outputs)?;
     join.write_flows(outputs)?;
-    for host in join.host_records() {
+    for host in join.host_records(seen.across.disabled.proofs()) {
         outputs.record(Record::Host(&host))?;
     }
-    let mut summary = join.summary(&totals, &ledger, &source.inputs(), &findings);
+    for row in join.row_records(&seen.across) {
+        outputs.record(Record::Row(&row))?;
+    }
+    let mut summary = join.summary(&seen, &source.inputs());
     summary.run = run();
     outputs.finish(&summary)?;
     Ok(summary)
@@ -115,25 +143,22 @@ impl<'a> Join<'a> {
             let view = self.view(&self.places[index]);
             self.hosts.see_refused(&view);
         }
+        self.hosts.read(self.setting.catalog, self.setting.site);
     }
 
-    /// Says of each flow what it is.
-    fn tag(&mut self) {
+    /// Says of each flow what it is, judges it, and puts it into the sums and its frames into the ledger.
+    fn look(&mut self, seen: &mut Seen<'a>) {
         self.tag_of.reserve_exact(self.places.len());
-        for index in 0..self.places.len() {
-            let view = self.view(&self.places[index]);
-            let number = self.tags.of(&view, &self.hosts);
-            self.tag_of.push(number);
-        }
-    }
-
-    /// Puts each frame of a flow in its place of the ledger, and each flow into the sums.
-    fn sum_up(&self, ledger: &mut Ledger) -> Totals {
-        let mut totals = Totals::default();
-        for (place, tag) in self.places.iter().zip(&self.tag_of) {
-            let view = self.view(place);
-            let service = self.tags.tagged(*tag).service;
-            self.count_frames(place, &view, service.is_some(), ledger);
+        for flow in 0..self.places.len() {
+            let place = self.places[flow];
+            let view = self.view(&place);
+            let tag = self.tags.of(&view, &self.hosts);
+            self.tag_of.push(tag);
+            let tagged = self.tags.tagged(tag);
+            let service = tagged.tag.service().map(|candidate| candidate.service);
+            self.judge(flow, &view, tagged, seen);
+            self.count_frames(&place, &view, service.is_some(), &mut seen.ledger);
+            seen.blind.see(&view);
             let responder = view.responder();
             let item = Item {
                 client: view.initiator().ip(),
@@ -143,14 +168,8 @@ impl<'a> Join<'a> {
                 bytes: view.flow.bytes_total(),
                 handshake_ns: view.flow.handshake_ns,
             };
-            let names = service.map(|service| Names {
-                service: &service.id,
-                role: service.role.name(),
-                name: &service.name,
-            });
-            totals.add(&item, responder.ip(), names);
+            seen.totals.add(&item, responder.ip(), service);
         }
-        totals
     }
 
     /// A flow's frames may have been seen at several points.
@@ -175,35 +194,29 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn summary(
-        &self,
-        totals: &Totals,
-        ledger: &Ledger,
-        inputs: &[InputSummary],
-        findings: &Findings,
-    ) -> Summary {
+    fn summary(&self, seen: &Seen<'_>, inputs: &[InputSummary]) -> Summary {
         let span = self.gathered.front.span;
-        let (_, end) = span.unwrap_or_default();
+        let catalog = self.setting.catalog;
         let mut provenance = self.setting.provenance.clone();
         provenance.inputs = inputs.iter().map(Into::into).collect();
         Summary {
-            timestamp: end,
-            verdict: self.verdict(ledger, inputs, findings),
+            timestamp: end_of(self.gathered),
+            verdict: self.verdict(seen, inputs),
             totals: TotalsRecord {
-                traffic: totals.all.traffic(),
-                hosts: totals.hosts(),
+                traffic: seen.totals.all(),
+                hosts: seen.totals.hosts(),
                 start: span.map(|(start, _)| start),
                 end: span.map(|(_, end)| end),
             },
-            roles: totals.by_role(),
-            services: totals.by_service(),
-            unclassified: totals.unclassified.traffic(),
-            ledger: ledger::record(ledger, self.points),
-            zones: None,
-            rules: self.rule_totals(findings),
-            timeline: self.timeline(findings),
+            roles: seen.totals.by_role(catalog),
+            services: seen.totals.by_service(catalog),
+            unclassified: seen.totals.unclassified(),
+            ledger: ledger::record(&seen.ledger, self.points),
+            zones: seen.across.zones(),
+            rules: self.rule_totals(&seen.findings),
+            timeline: seen.findings.timeline(),
             baseline_gone: Vec::new(),
-            warnings: self.warnings(findings),
+            warnings: self.warnings(&seen.findings),
             provenance,
             run: None,
         }

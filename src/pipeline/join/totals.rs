@@ -1,11 +1,12 @@
-//! Sums over flows: by role, by service, by client, with round-trip times.
+//! Sums over flows: by service, and from these by role and in all, with round-trip times.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 
+use crate::catalog::{Catalog, Service, ServiceId};
 use crate::packet::Transport;
 use crate::report::summary::{RoleTotals, Rtt, ServiceTotals, Traffic};
 
@@ -18,13 +19,13 @@ const RTT_DIGITS: u8 = 3;
 
 /// What is summed up of one flow.
 #[derive(Debug, Clone, Copy)]
-pub struct Item<'a> {
+pub struct Item {
     /// Address of the initiator.
     pub client: IpAddr,
     /// The responder's port and transport.
     pub port: (u16, Transport),
     /// The initiator's protocol.
-    pub app_proto: &'a str,
+    pub app_proto: &'static str,
     /// Packets of both sides.
     pub packets: u64,
     /// Wire bytes of both sides.
@@ -42,12 +43,13 @@ pub struct Sum {
     clients: HashSet<IpAddr, foldhash::fast::RandomState>,
     rtt: Option<Histogram<u64>>,
     ports: BTreeSet<(u16, Transport)>,
-    app_protos: BTreeMap<String, u64>,
+    last_port: Option<(u16, Transport)>,
+    app_protos: Vec<(&'static str, u64)>,
 }
 
 impl Sum {
     /// Adds one flow.
-    pub fn add(&mut self, item: &Item<'_>) {
+    pub fn add(&mut self, item: &Item) {
         self.flows += 1;
         self.packets += item.packets;
         self.bytes += item.bytes;
@@ -55,19 +57,37 @@ impl Sum {
             self.clients.insert(item.client);
         }
         if item.handshake_ns > 0 {
-            let histogram = self.rtt.get_or_insert_with(|| {
-                Histogram::new(RTT_DIGITS).expect("three digits are a valid precision")
-            });
             // Fails only beyond 64 bits; a saturating record would not let the histogram grow.
-            histogram.record(item.handshake_ns).unwrap_or_default();
+            self.rtt.get_or_insert_with(histogram).record(item.handshake_ns).unwrap_or_default();
         }
-        if !self.ports.contains(&item.port) && self.ports.len() < PORTS_MAX {
+        if self.last_port != Some(item.port) && self.ports.len() < PORTS_MAX {
             self.ports.insert(item.port);
+            self.last_port = Some(item.port);
         }
-        if let Some(count) = self.app_protos.get_mut(item.app_proto) {
-            *count += 1;
+        self.count_protocol(item.app_proto, 1);
+    }
+
+    /// Adds another sum, without its ports.
+    fn merge(&mut self, other: &Self) {
+        self.flows += other.flows;
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        let room = CLIENTS_MAX.saturating_sub(self.clients.len());
+        self.clients.extend(other.clients.iter().take(room));
+        if let Some(rtt) = &other.rtt {
+            // Both grow as they need to.
+            self.rtt.get_or_insert_with(histogram).add(rtt).unwrap_or_default();
+        }
+        for (name, count) in &other.app_protos {
+            self.count_protocol(name, *count);
+        }
+    }
+
+    fn count_protocol(&mut self, name: &'static str, more: u64) {
+        if let Some((_, count)) = self.app_protos.iter_mut().find(|(known, _)| *known == name) {
+            *count += more;
         } else {
-            self.app_protos.insert(item.app_proto.to_owned(), 1);
+            self.app_protos.push((name, more));
         }
     }
 
@@ -95,6 +115,10 @@ impl Sum {
     }
 }
 
+fn histogram() -> Histogram<u64> {
+    Histogram::new(RTT_DIGITS).expect("three digits are a valid precision")
+}
+
 /// Writes a histogram as HdrHistogram V2 in base64, as its log readers take it.
 fn encode(histogram: &Histogram<u64>) -> String {
     use base64::Engine;
@@ -108,53 +132,33 @@ fn encode(histogram: &Histogram<u64>) -> String {
 /// Ports of one service that are listed.
 const PORTS_MAX: usize = 64;
 
-/// Sums by role and by service.
+/// Sums by service; all others follow from them.
 #[derive(Default)]
 pub struct Totals {
-    /// All flows.
-    pub all: Sum,
     /// Flows without a service.
-    pub unclassified: Sum,
-    services: HashMap<String, (String, String, Sum)>,
-    roles: HashMap<String, Sum>,
+    unclassified: Sum,
+    /// By the service's place in the catalogue.
+    services: Vec<Option<Box<Sum>>>,
     responders: HashSet<IpAddr, foldhash::fast::RandomState>,
-}
-
-/// What a flow's service is called.
-#[derive(Debug, Clone, Copy)]
-pub struct Names<'a> {
-    /// Its id.
-    pub service: &'a str,
-    /// Its role.
-    pub role: &'a str,
-    /// Its name for people.
-    pub name: &'a str,
+    last_responder: Option<IpAddr>,
 }
 
 impl Totals {
-    /// Adds one flow; `names` is `None` where it has no service.
-    pub fn add(&mut self, item: &Item<'_>, responder: IpAddr, names: Option<Names<'_>>) {
-        self.all.add(item);
-        if self.responders.len() < CLIENTS_MAX {
+    /// Adds one flow; `service` is `None` where it has none.
+    pub fn add(&mut self, item: &Item, responder: IpAddr, service: Option<ServiceId>) {
+        if self.last_responder != Some(responder) && self.responders.len() < CLIENTS_MAX {
             self.responders.insert(responder);
+            self.last_responder = Some(responder);
         }
-        let Some(names) = names else {
+        let Some(service) = service else {
             self.unclassified.add(item);
             return;
         };
-        if !self.services.contains_key(names.service) {
-            let entry = (names.role.to_owned(), names.name.to_owned(), Sum::default());
-            self.services.insert(names.service.to_owned(), entry);
+        let place = usize::from(service.0);
+        if place >= self.services.len() {
+            self.services.resize_with(place + 1, || None);
         }
-        if let Some((_, _, sum)) = self.services.get_mut(names.service) {
-            sum.add(item);
-        }
-        if !self.roles.contains_key(names.role) {
-            self.roles.insert(names.role.to_owned(), Sum::default());
-        }
-        if let Some(sum) = self.roles.get_mut(names.role) {
-            sum.add(item);
-        }
+        self.services[place].get_or_insert_default().add(item);
     }
 
     /// Returns the number of different responders.
@@ -162,13 +166,36 @@ impl Totals {
         self.responders.len() as u64
     }
 
+    /// Returns the flows without a service.
+    pub fn unclassified(&self) -> Traffic {
+        self.unclassified.traffic()
+    }
+
+    /// Returns all flows.
+    pub fn all(&self) -> Traffic {
+        let mut all = Sum::default();
+        for sum in self.services.iter().flatten() {
+            all.merge(sum);
+        }
+        all.merge(&self.unclassified);
+        all.traffic()
+    }
+
+    fn seen<'a>(&'a self, catalog: &'a Catalog) -> impl Iterator<Item = (&'a Service, &'a Sum)> {
+        let services = catalog.services().iter().zip(&self.services);
+        services.filter_map(|(service, sum)| sum.as_deref().map(|sum| (service, sum)))
+    }
+
     /// Returns the sums by role, most flows first.
-    pub fn by_role(&self) -> Vec<RoleTotals> {
-        let mut roles: Vec<_> = self
-            .roles
-            .iter()
+    pub fn by_role(&self, catalog: &Catalog) -> Vec<RoleTotals> {
+        let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+        for (service, sum) in self.seen(catalog) {
+            sums.entry(service.role.name()).or_default().merge(sum);
+        }
+        let mut roles: Vec<_> = sums
+            .into_iter()
             .map(|(role, sum)| RoleTotals {
-                role: role.clone(),
+                role: role.to_owned(),
                 traffic: sum.traffic(),
                 rtt: sum.rtt(false),
             })
@@ -180,14 +207,13 @@ impl Totals {
     }
 
     /// Returns the sums by service, most flows first.
-    pub fn by_service(&self) -> Vec<ServiceTotals> {
+    pub fn by_service(&self, catalog: &Catalog) -> Vec<ServiceTotals> {
         let mut services: Vec<_> = self
-            .services
-            .iter()
-            .map(|(service, (role, name, sum))| ServiceTotals {
-                service: service.clone(),
-                role: role.clone(),
-                name: name.clone(),
+            .seen(catalog)
+            .map(|(service, sum)| ServiceTotals {
+                service: service.id.clone(),
+                role: service.role.name().to_owned(),
+                name: service.name.clone(),
                 ports: sum.ports.iter().map(|(port, t)| format!("{port}/{t}")).collect(),
                 app_protos: commonest_first(&sum.app_protos),
                 traffic: sum.traffic(),
@@ -201,26 +227,8 @@ impl Totals {
     }
 }
 
-fn commonest_first(counts: &BTreeMap<String, u64>) -> Vec<String> {
-    let mut names: Vec<_> = counts.iter().collect();
-    names.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
-    names.into_iter().map(|(name, _)| name.clone()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn round_trip_times_are_within_a_thousandth() {
-        let mut sum = Sum::default();
-        for handshake_ns in [600_000, 800_000, 41_000_000, u64::MAX] {
-            let client = IpAddr::from([10, 0, 2, 7]);
-            let port = (8280, Transport::Tcp);
-            sum.add(&Item { client, port, app_proto: "http", packets: 1, bytes: 60, handshake_ns });
-        }
-        let rtt = sum.rtt(true).expect("four were measured");
-        assert_eq!((rtt.count, rtt.max_ns), (4, u64::MAX));
-        assert!(rtt.p50_ns.abs_diff(800_000) <= 800, "{}", rtt.p50_ns);
-    }
+fn commonest_first(counts: &[(&'static str, u64)]) -> Vec<String> {
+    let mut names = counts.to_vec();
+    names.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    names.into_iter().map(|(name, _)| name.to_owned()).collect()
 }

@@ -1,74 +1,58 @@
 //! Pass, findings or inconclusive: what could hide something.
 
-use super::Join;
-use super::findings::Findings;
-use crate::capture::InputSummary;
+use super::view::View;
+use super::{Join, Seen};
+use crate::capture::{Dropped, InputSummary};
 use crate::inspect::Uninspected;
-use crate::pipeline::ledger::Ledger;
+use crate::policy::verdict::{Doubt, Doubts, Outcome as Judged};
 use crate::report::summary::{Outcome, Reason, Verdict};
+
+/// Clear and undecided flows in which bytes are missing.
+#[derive(Default)]
+pub(super) struct Blind {
+    holes: u64,
+    cuts: u64,
+}
+
+impl Blind {
+    /// Looks at one flow.
+    pub(super) fn see(&mut self, view: &View<'_>) {
+        let Some(facts) = view.facts else { return };
+        if facts.uninspected.is_empty() || view.encrypted() == Some(true) {
+            return;
+        }
+        self.holes += u64::from(facts.uninspected.has(Uninspected::HOLE));
+        self.cuts += u64::from(facts.uninspected.has(Uninspected::SNAPLEN));
+    }
+}
 
 impl Join<'_> {
     /// Judges the run.
-    pub(super) fn verdict(
-        &self,
-        ledger: &Ledger,
-        inputs: &[InputSummary],
-        findings: &Findings,
-    ) -> Verdict {
-        let mut reasons = self.blind_flows();
-        let total = ledger.total();
-        let dropped = total.dropped.kernel + total.dropped.ring + total.dropped.queue;
-        if dropped > 0 {
-            reasons.push(Reason {
-                reason: "dropped",
-                flows: None,
-                packets: Some(dropped),
-                detail: "packets were lost before they could be looked at".to_owned(),
-            });
-        }
-        let broken = inputs.iter().filter(|input| input.broken.is_some()).count();
-        if broken > 0 {
-            reasons.push(Reason {
-                reason: "unread-tail",
-                flows: None,
-                packets: None,
-                detail: format!("{broken} input(s) could not be read to the end"),
-            });
-        }
+    pub(super) fn verdict(&self, seen: &Seen<'_>, inputs: &[InputSummary]) -> Verdict {
+        let mut doubts = Doubts::default();
+        doubts.add(Doubt::Hole, seen.blind.holes);
+        doubts.add(Doubt::Snaplen, seen.blind.cuts);
+        let total = seen.ledger.total();
+        let Dropped { kernel, ring, queue } = total.dropped;
+        doubts.add(Doubt::Dropped, kernel + ring + queue);
+        let broken = inputs.iter().filter(|input| input.broken.is_some());
+        doubts.add(Doubt::UnreadTail, broken.count() as u64);
         let fail_on = self.setting.fail_on;
-        let result = if findings.worst().is_some_and(|worst| worst >= fail_on) {
-            Outcome::Findings
-        } else if reasons.is_empty() {
-            Outcome::Pass
-        } else {
-            Outcome::Inconclusive
+        let result = match Judged::of(seen.findings.worst(), fail_on, &doubts) {
+            Judged::Pass => Outcome::Pass,
+            Judged::Findings => Outcome::Findings,
+            Judged::Inconclusive => Outcome::Inconclusive,
         };
-        Verdict { result, fail_on, reasons, not_exercised: Vec::new() }
+        let reasons = doubts.iter().map(|(doubt, count)| reason(doubt, count)).collect();
+        Verdict { result, fail_on, reasons, not_exercised: self.not_exercised(&seen.across) }
     }
+}
 
-    /// Counts the clear and undecided flows in which bytes are missing.
-    fn blind_flows(&self) -> Vec<Reason> {
-        let (mut holes, mut cuts) = (0, 0);
-        for place in &self.places {
-            let view = self.view(place);
-            let Some(facts) = view.facts else { continue };
-            if facts.uninspected.is_empty() || view.encrypted() == Some(true) {
-                continue;
-            }
-            holes += u64::from(facts.uninspected.has(Uninspected::HOLE));
-            cuts += u64::from(facts.uninspected.has(Uninspected::SNAPLEN));
-        }
-        let reasons = [
-            ("hole", holes, "bytes of clear or undecided flows were not captured"),
-            ("snaplen", cuts, "clear or undecided flows were cut; capture with a larger snaplen"),
-        ];
-        let some = reasons.into_iter().filter(|(_, flows, _)| *flows > 0);
-        some.map(|(reason, flows, detail)| Reason {
-            reason,
-            flows: Some(flows),
-            packets: None,
-            detail: detail.to_owned(),
-        })
-        .collect()
-    }
+fn reason(doubt: Doubt, count: u64) -> Reason {
+    let (flows, packets) = match doubt {
+        Doubt::Dropped => (None, Some(count)),
+        Doubt::UnreadTail => (None, None),
+        _ => (Some(count), None),
+    };
+    Reason { reason: doubt.name(), flows, packets, detail: doubt.detail().to_owned() }
 }

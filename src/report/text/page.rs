@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Write as _};
 use anstyle::{AnsiColor, Style};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::error::Printable;
 use crate::report::record::Severity;
@@ -69,9 +70,9 @@ impl Page {
     /// path that is broken cannot be copied.
     pub(super) fn labelled(&mut self, indent: usize, label: &str, style: Style, text: &str) {
         let label = Printable(label).to_string();
-        let mut hang = indent + label.chars().count();
+        let mut hang = indent + columns(&label);
         let mut lead = self.painted(style, &label);
-        if hang > self.width / 2 && hang + text.chars().count() > self.width {
+        if hang > self.width / 2 && hang + columns(text) > self.width {
             lead = self.painted(style, label.trim_end());
             self.raw(indent, &lead);
             lead.clear();
@@ -97,7 +98,7 @@ impl Page {
     pub(super) fn block(&mut self, indent: usize, text: &str) {
         for line in text.lines() {
             let own = line.chars().take_while(|c| *c == ' ').count();
-            if indent + line.chars().count() <= self.width {
+            if indent + columns(line) <= self.width {
                 self.raw(indent, &Printable(line).to_string());
             } else {
                 self.paragraph(indent + own, line);
@@ -112,7 +113,7 @@ impl Page {
         let mut line = String::new();
         for fragment in fragments {
             let fragment = cut(&Printable(fragment).to_string(), room);
-            let len = line.chars().count() + GAP.chars().count() + fragment.chars().count();
+            let len = columns(&line) + columns(GAP) + columns(&fragment);
             if !line.is_empty() && len > room {
                 self.push(indent, style, &line);
                 line.clear();
@@ -224,14 +225,14 @@ impl Grid {
 
     fn width(&self) -> usize {
         let cells = self.rows.iter().filter_map(|row| row.cells.first()).chain(self.titles.first());
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0) + self.width_of_numbers()
+        cells.map(|cell| columns(cell)).max().unwrap_or(0) + self.width_of_numbers()
     }
 
     /// Returns the width of all columns but the first, with the gaps before them.
     fn width_of_numbers(&self) -> usize {
         let column = |column: usize| {
             let cells = self.rows.iter().map(|row| &row.cells[column]);
-            let widths = cells.chain([&self.titles[column]]).map(|cell| cell.chars().count());
+            let widths = cells.chain([&self.titles[column]]).map(|cell| columns(cell));
             GAP_LEN + widths.max().unwrap_or(0)
         };
         (1..self.titles.len()).map(column).sum()
@@ -274,13 +275,12 @@ impl Row {
     /// that, takes it out and returns it.
     fn fit(&mut self, room: usize) -> Option<String> {
         let first = &self.cells[0];
-        if first.chars().count() <= room {
+        if columns(first) <= room {
             return None;
         }
         let own = first.chars().take_while(|c| *c == ' ').count();
         let lines = wrap(first, room.saturating_sub(own + 2));
-        if !first.contains(ARROW) && lines.iter().all(|line| own + 2 + line.chars().count() <= room)
-        {
+        if !first.contains(ARROW) && lines.iter().all(|line| own + 2 + columns(line) <= room) {
             let hang = format!("\n{:1$}", "", own + 2);
             self.cells[0] = format!("{:own$}{}", "", lines.join(&hang));
             return None;
@@ -305,7 +305,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut len = 0;
     for word in text.split_whitespace() {
-        let word_len = word.chars().count();
+        let word_len = columns(word);
         match lines.last_mut() {
             Some(line) if len + 1 + word_len <= width => {
                 line.push(' ');
@@ -321,12 +321,24 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Cuts text to `width` characters, with an ellipsis where something is missing.
+/// Returns the columns that text takes on a terminal: a Chinese character takes two.
+fn columns(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// Cuts text to `width` columns, with an ellipsis where something is missing.
 pub(super) fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+    if columns(text) <= width {
         return text.to_owned();
     }
-    let mut out: String = text.chars().take(width.saturating_sub(1)).collect();
+    let mut left = width.saturating_sub(1);
+    let fits = |character: &char| {
+        let wide = character.width().unwrap_or(0);
+        let fits = wide <= left;
+        left = left.saturating_sub(wide);
+        fits
+    };
+    let mut out: String = text.chars().take_while(fits).collect();
     out.push('…');
     out
 }
