@@ -20,7 +20,7 @@ const ODD_BYTES_MAX: usize = 4;
 const HTTP2: &[u8] = b"PRI * HTTP/2";
 
 /// Methods that need no version behind the target to be believed.
-const KNOWN: [&[u8]; 12] = [
+const KNOWN: [&[u8]; 20] = [
     b"GET",
     b"HEAD",
     b"POST",
@@ -33,7 +33,18 @@ const KNOWN: [&[u8]; 12] = [
     b"PROPFIND",
     b"MERGE",
     b"COPY",
+    b"LOCK",
+    b"MKCOL",
+    b"MOVE",
+    b"PROPPATCH",
+    b"PURGE",
+    b"QUERY",
+    b"REPORT",
+    b"SEARCH",
 ];
+
+/// Lowest port that clients get from their system (Linux: 32768, RFC 6335: 49152).
+const EPHEMERAL_MIN: u16 = 32_768;
 
 /// Asks whether a side began with HTTP/1.
 pub(in crate::inspect) fn probe(start: &Start<'_>) -> Probe {
@@ -57,6 +68,11 @@ pub(in crate::inspect) fn probe(start: &Start<'_>) -> Probe {
     }
     if b"HTTP/".starts_with(bytes) {
         return Probe::Undecided;
+    }
+    let [from, to] = start.ports;
+    if !start.from_first && from < EPHEMERAL_MIN && to >= EPHEMERAL_MIN {
+        // The middle of what a server sends may look like a request; it is none.
+        return Probe::Excluded;
     }
     match request(bytes) {
         // Bytes before the method hide a request from a strict reader, and from none else.
@@ -116,7 +132,11 @@ fn request(bytes: &[u8]) -> Probe {
             Probe::Confirmed(Sender::Initiator)
         }
         Some(_) if line_len.is_some() => Probe::Excluded,
-        Some(_) if line.len() > LINE_LEN_MAX => Probe::Excluded,
+        Some(first) if line.len() > LINE_LEN_MAX => {
+            let is_word = method.len() > 2 && method.iter().all(u8::is_ascii_alphabetic);
+            let is_path = *first == b'/' && line[..LINE_LEN_MAX].iter().all(u8::is_ascii_graphic);
+            if is_word && is_path { Probe::Confirmed(Sender::Initiator) } else { Probe::Excluded }
+        }
         Some(_) if line.iter().take(64).any(|byte| *byte == 0) => Probe::Excluded,
         _ => Probe::Undecided,
     }
