@@ -87,3 +87,13 @@ fn the_demo_reads_well_in_200_columns() {
         Data::read_from(&root().join("tests/data/demo-200.txt"), None).raw()
     );
 }
+
+#[test]
+fn the_readme_shows_the_demo() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = readme.split("```text\n").nth(1).and_then(|rest| rest.split("\n```").next());
+    let shown = shown.expect("the README has an excerpt of the demo");
+    let critical = shown.find("CRITICAL ").expect("the excerpt has the gravest finding");
+    let golden = std::fs::read_to_string(root().join("tests/data/demo-80.txt")).unwrap();
+    assert!(golden.contains(&shown[critical..]), "README.md shows another report than the demo's");
+}

@@ -4,7 +4,11 @@ mod architecture;
 mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
+mod hostile;
+mod policy;
 mod public;
+mod public_names;
+mod recorded;
 mod sameness;
 mod secrets;
 mod streams;

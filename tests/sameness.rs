@@ -60,7 +60,7 @@ fn the_number_of_workers_changes_nothing_of_real_captures() {
 #[test]
 fn one_key_gives_the_same_fingerprints_and_another_key_others() {
     let folder = tempfile::tempdir().unwrap();
-    let mut prints = |key: Option<&str>| {
+    let prints = |key: Option<&str>| {
         let mut arguments = vec!["analyze".to_owned(), "--format=ndjson".to_owned()];
         if let Some(key) = key {
             let path = folder.path().join("key");

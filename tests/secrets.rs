@@ -13,21 +13,22 @@ const CANARIES: [&str; 3] = ["CANARY-", "canary-pw-", "admin:admin"];
 /// Returns a secret in every spelling that an output could have it in.
 fn spellings(secret: &str) -> Vec<String> {
     let bytes = secret.as_bytes();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let apart: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let all = |spell: fn(u8) -> String, between: &str| {
+        bytes.iter().map(|byte| spell(*byte)).collect::<Vec<_>>().join(between)
+    };
     let mut spellings = vec![
         secret.to_owned(),
-        hex.clone(),
-        hex.to_uppercase(),
-        apart.join(" "),
-        apart.join(":"),
-        bytes.iter().map(|byte| format!("%{byte:02X}")).collect(),
-        bytes.iter().map(|byte| format!("%{byte:02x}")).collect(),
+        all(|byte| format!("{byte:02x}"), ""),
+        all(|byte| format!("{byte:02X}"), ""),
+        all(|byte| format!("{byte:02x}"), " "),
+        all(|byte| format!("{byte:02x}"), ":"),
+        all(|byte| format!("%{byte:02X}"), ""),
+        all(|byte| format!("%{byte:02x}"), ""),
+        all(|byte| format!("{byte}"), ","),
+        all(|byte| format!("{byte}"), ", "),
         secret.replace('-', "%2D").replace(':', "%3A"),
         secret.replace('-', "%2d").replace(':', "%3a"),
         secret.chars().rev().collect(),
-        bytes.iter().map(|byte| byte.to_string()).collect::<Vec<_>>().join(","),
-        bytes.iter().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", "),
     ];
     // In base64, what is whole of it wherever it begins.
     for before in 0..3 {

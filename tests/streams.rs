@@ -177,7 +177,7 @@ proptest! {
     fn any_cuts_in_any_order_with_any_repetition_count_once(
         (bytes, expected) in conversation(),
         lens in prop::collection::vec(1_usize..60, 1..20),
-        order in any::<prop::sample::Index>(),
+        reach in 1_u32..9,
         keys in prop::collection::vec(any::<u32>(), 64),
         repeated in prop::collection::vec((any::<prop::sample::Index>(), 1_usize..90), 0..6),
         first in prop_oneof![any::<u32>(), (u32::MAX - 300)..=u32::MAX],
@@ -185,7 +185,6 @@ proptest! {
     ) {
         let segments = cut(&bytes, &lens);
         // Segments come late by up to a few places: what networks and capture cards do.
-        let reach = 1 + order.index(8) as u32;
         let mut places: Vec<_> = (0_u32..).zip(segments).collect();
         places.sort_by_key(|(place, _)| place + keys[*place as usize % keys.len()] % reach);
         let mut segments: Vec<_> = places.into_iter().map(|(_, segment)| segment).collect();

@@ -1,6 +1,6 @@
 """HTTP/1: where a token counts, however it travels, and where it does not."""
 
-from . import speech
+from . import speech, wire
 from .book import bearers, found
 from .conversation import MICRO, MILLI, SECOND, Capture, Tcp
 from .speech import answer, basic, bearer, form, request, token
@@ -167,9 +167,10 @@ def places(book):
     book.pcap("http/form-body.pcap", "a token in a form body, in two spellings",
               one(form("/a", f"x=1&access_token={token(1)}"),
                   form("/b", f"a%63cess_token={token(1).replace('-', '%2D')}&y=2")), 1, bearers(2))
-    book.pcap("http/absolute-form.pcap", "a request to a proxy, whose own credentials are another matter",
-              one(request(f"http://gw.example.com:8280/a?access_token={token(1)}",
-                          basic("proxy", speech.password(2), "Proxy-Authorization"))), 1, bearers())
+    book.pcap("http/absolute-form.pcap", "a request as proxies get it, with a token in its query",
+              one(request(f"http://gw.example.com:8280/a?access_token={token(1)}")), 1, bearers())
+    book.pcap("http/proxy-credentials.pcap", "credentials for a proxy are none in Authorization",
+              one(request("http://gw.example.com:8280/a", basic("proxy", speech.password(2), "Proxy-Authorization"))), 1)
     book.pcap("http/basic.pcap", "Basic credentials, once those that ship with the product",
               several((request("/services/Version", basic("admin", "admin")), answer()),
                       (request("/services/Version", basic("audit", speech.password(3))), answer())), 2,
@@ -224,6 +225,19 @@ def framing(book):
                   (frame, b"\x81\x02ok"), server=9099)
     book.pcap("http/websocket.pcap", "a token in a WebSocket handshake, a look-alike of a request in its frames",
               capture, 1, bearers())
+    capture.frames = [f for f in capture.frames if f[1][6:12] == wire.CLIENT_MAC]
+    book.pcap("http/websocket-one-direction.pcap", "the same without the server's side: the next bytes decide",
+              capture, 1, bearers())
+    book.pcap("http/connect-refused.pcap", "a tunnel that the proxy refuses, then a request with a token",
+              one((connect, answer("403 Forbidden")), request("/a", bearer(1))), 1, bearers())
+    both = request("/a", "Content-Length: 5", "Transfer-Encoding: chunked", method="POST")
+    book.pcap("http/length-and-chunked.pcap", "a body with both framings: chunked counts (RFC 9112 §6.3)",
+              one(both + speech.chunked(b"x" * 40, fake), request("/b", bearer(1))), 1, bearers())
+    capture = one(request("/a", bearer(1)), request("/b", bearer(1)))
+    order = [0, 1, 2, 4, 3, 5, 7, 6, 8, 9, 10, 11]
+    times = [frame[0] for frame in capture.frames]
+    capture.frames = [(at, *capture.frames[index][1:]) for at, index in zip(times, order)]
+    book.pcap("http/answer-before-request.pcap", "a mirror port that swaps each request with its answer", capture, 1, bearers(2))
     asks = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"]
     book.pcap("http/upgrade-refused.pcap", "an upgrade that the server does not take",
               one(request("/a", *asks), request("/b", bearer(1))), 1, bearers())
@@ -250,7 +264,7 @@ def losses(book):
     # The token's first bytes are the last that are captured.
     capture.cut(54 + request("/a", bearer(1)).index(b"CANARY") + 3)
     book.pcap("http/snaplen-in-token.pcap", "frames cut in the middle of the token", capture, 1,
-              uninspected={"snaplen": 2}, exit=3)
+              uninspected={"snaplen": 1}, exit=3)
     capture = Capture()
     talk = connection(capture).open()
     start = talk.seq[0]

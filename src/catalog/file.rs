@@ -48,6 +48,8 @@ pub(super) struct ProductEntry {
     pub(super) lifecycle: Lifecycle,
     #[serde(default = "middle_rank")]
     pub(super) rank: u16,
+    #[serde(default)]
+    pub(super) components: Vec<Name>,
     pub(super) note: Option<Text>,
 }
 

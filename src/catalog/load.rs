@@ -60,7 +60,10 @@ fn too_many(source: &Source) -> Error {
 
 fn product_of(source: &Source, services: Vec<ServiceId>, rows: &[Service]) -> Product {
     let entry = &source.file.product;
-    let components: BTreeSet<&String> = rows.iter().flat_map(|row| &row.components).collect();
+    // Parts without a port of their own are named by the product alone.
+    let own = entry.components.iter().map(|name| &name.0);
+    let components: BTreeSet<&String> =
+        rows.iter().flat_map(|row| &row.components).chain(own).collect();
     Product {
         id: entry.id.get_ref().0.clone(),
         name: entry.name.0.clone(),

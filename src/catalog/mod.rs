@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::file::port_number;
+pub(crate) use self::file::{offset_number, port_number};
 pub use self::index::Candidate;
 use self::index::Index;
 pub use self::service::{

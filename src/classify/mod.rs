@@ -5,6 +5,8 @@
 //! an endpoint and not once a packet: packets follow their flow. Never looks at bytes; what was recognised
 //! in them comes in as [`Heard`].
 
+pub mod host;
+
 use crate::catalog::{AppProtocol, Candidate, Catalog, Encryption, Service};
 use crate::packet::Transport;
 

@@ -5,9 +5,12 @@
 
 mod analyze;
 mod bench;
+mod catalog;
+mod evidence;
 mod output;
 mod progress;
 mod run;
+mod scrub;
 mod values;
 
 use std::io::{self, Write};
@@ -38,6 +41,8 @@ struct Arguments {
 enum Command {
     /// Audit saved captures: one report over all inputs
     Analyze(Box<analyze::Args>),
+    /// Look things up in the port catalogue, check one, make one of another list
+    Catalog(Box<catalog::Args>),
     /// Measure how fast the pipeline is on this machine
     Bench(bench::Args),
     /// Write a completion script for a shell to standard output
@@ -47,6 +52,8 @@ enum Command {
     },
     /// Write the manual page to standard output
     Man,
+    /// Copy a capture with everything overwritten that may be secret, so that it can be shared
+    Scrub(scrub::Args),
 }
 
 /// Runs the command line.
@@ -54,9 +61,11 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
+        Command::Catalog(args) => catalog::run(&args, &mut io::stdout().lock()),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
+        Command::Scrub(args) => scrub::run(&args),
     };
     done.unwrap_or_else(|error| {
         complain(&error);

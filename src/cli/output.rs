@@ -36,7 +36,7 @@ fn sink(format: Format, out: Box<dyn Write + Send>, options: text::Options) -> B
 }
 
 /// Returns the columns of the terminal; `COLUMNS` has the last word.
-fn width() -> usize {
+pub(super) fn width() -> usize {
     if let Some(columns) = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()) {
         return columns;
     }

@@ -98,13 +98,6 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     text.iter().all(|&byte| byte >= 0x20 && byte != 0x7f)
 }
 
-/// Tells whether the bytes look like an identifier of a program: letters, digits, `_`, `.`, `:`, `-`, `$`.
-pub(super) fn is_identifier(bytes: &[u8]) -> bool {
-    let word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.:-$".contains(byte);
-    bytes.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
-        && bytes.iter().all(word)
-}
-
 /// Tells whether the bytes are a UUID as text (RFC 9562 §4).
 pub(super) fn is_uuid(bytes: &[u8]) -> bool {
     bytes.len() == 36

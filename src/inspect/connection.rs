@@ -5,6 +5,7 @@
 //! evidence points to the packet that brought it.
 
 use super::probe::{Outcome, Prober, START_LEN_MAX, Start};
+use super::proxy::{self, Lead};
 use super::{Context, Facts, Inspection, Inspector, Progress, Uninspected};
 use crate::flow::stream::{Stream, StreamSink};
 use crate::packet::{At, Packet, Side};
@@ -49,6 +50,27 @@ enum OpeningState {
     Open,
     Excluded,
     Closed,
+}
+
+impl Opening {
+    /// Takes off what a load balancer put before the connection's own bytes; tells whether there are any
+    /// of these, as far as that is known.
+    fn strip_lead(&mut self) -> bool {
+        loop {
+            match proxy::lead(&self.bytes) {
+                Lead::Header(len) => {
+                    self.bytes.drain(..len);
+                    self.pieces.retain_mut(|(end, _)| {
+                        let is_left = *end > len;
+                        *end = end.saturating_sub(len);
+                        is_left
+                    });
+                }
+                Lead::Partial => return false,
+                Lead::None => return !self.bytes.is_empty(),
+            }
+        }
+    }
 }
 
 /// A connection together with what its readers need, for the time of one packet.
@@ -134,20 +156,33 @@ impl Default for Connection {
 }
 
 impl Reading<'_, '_> {
-    /// Both sides have ended.
+    /// Both sides have ended: what was undecided for want of bytes is decided with what there is.
     fn end(&mut self) {
+        let first = self.opener.unwrap_or_else(|| self.likely_client());
+        for side in [first, first.other()] {
+            let outcome = self.ask(side, true);
+            if let Outcome::Confirmed { protocol, initiator } = outcome {
+                self.confirm(protocol, initiator);
+                break;
+            }
+        }
         *self.reader = Reader::Done;
     }
 
-    /// Asks the probes about the bytes that one side began with.
-    fn ask(&mut self, side: Side) -> Outcome {
+    /// Asks the probes about the bytes that one side began with; `ended` when that is all there is.
+    fn ask(&mut self, side: Side, ended: bool) -> Outcome {
         let Reader::Probing(probing) = self.reader else { return Outcome::Excluded };
         let Probing { prober, sides } = &mut **probing;
         let (this, that) = (&sides[side.index()], &sides[side.other().index()]);
         let [low, high] = self.ports;
         let ports = if side == Side::Low { [low, high] } else { [high, low] };
-        let start =
-            Start { bytes: &this.bytes, from_first: !this.midway, other: &that.bytes, ports };
+        let start = Start {
+            bytes: &this.bytes,
+            from_first: !this.midway,
+            other: &that.bytes,
+            ports,
+            ended,
+        };
         prober.probe(side, &start)
     }
 
@@ -159,8 +194,11 @@ impl Reading<'_, '_> {
         }
         opening.bytes.extend_from_slice(bytes);
         opening.pieces.push((opening.bytes.len(), at));
+        if !opening.strip_lead() {
+            return;
+        }
         let held = opening.bytes.len();
-        let outcome = self.ask(side);
+        let outcome = self.ask(side, false);
         if let Outcome::Confirmed { protocol, initiator } = outcome {
             self.confirm(protocol, initiator);
             return;
@@ -199,7 +237,7 @@ impl Reading<'_, '_> {
         self.context.facts.protocol = Some(protocol);
         self.context.facts.initiator = initiator;
         self.context.facts.recognised = recognised;
-        let client = initiator.or(self.opener).unwrap_or(self.likely_client());
+        let client = initiator.or(self.opener).unwrap_or_else(|| self.likely_client());
         let midway = [low.midway, high.midway];
         *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, client, midway)));
         // A piece that was captured early waited for those before it: no side's order changes.
@@ -312,6 +350,9 @@ impl StreamSink for Reading<'_, '_> {
     }
 
     fn begins(&mut self, side: Side, bytes: &[u8]) -> bool {
+        if matches!(proxy::lead(bytes), Lead::Header(_)) {
+            return true;
+        }
         match self.reader {
             Reader::Reading(_) => true,
             Reader::Probing(_) => {
@@ -319,7 +360,8 @@ impl StreamSink for Reading<'_, '_> {
                 let ports = if side == Side::Low { [low, high] } else { [high, low] };
                 // A prober of its own: what this segment is not, another one may be.
                 let mut prober = Prober::default();
-                prober.probe(side, &Start { bytes, from_first: false, other: &[], ports });
+                let start = Start { bytes, from_first: false, other: &[], ports, ended: false };
+                prober.probe(side, &start);
                 !prober.is_excluded(side)
             }
             Reader::Done => false,

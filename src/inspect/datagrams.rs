@@ -3,8 +3,9 @@
 //! Takes a flow's datagrams; gives [`Facts`]. A datagram stands for itself: what it is can be told from
 //! its bytes alone, or not at all.
 
-use super::{Facts, Progress, Tools, Uninspected, probe};
-use crate::packet::{Packet, Side};
+use super::probe::Datagram;
+use super::{Facts, Progress, Protocol, Sender, Tools, Uninspected, probe, snmp};
+use crate::packet::{At, Packet, Side};
 
 /// Datagrams that may go by unrecognised before the exchange is left alone.
 const UNRECOGNISED_MAX: u8 = 8;
@@ -14,24 +15,58 @@ const UNRECOGNISED_MAX: u8 = 8;
 pub struct Datagrams {
     facts: Facts,
     unrecognised: u8,
+    /// Each side has sent something unrecognised.
+    has_nonsense: [bool; 2],
 }
 
 impl Datagrams {
     /// Takes one datagram.
     pub fn packet(&mut self, packet: &Packet, payload: &[u8], tools: &Tools) -> Progress {
-        let ports = [packet.key.port(Side::Low), packet.key.port(Side::High)];
-        let mut context = tools.context(&mut self.facts);
-        let known = probe::datagram(ports, packet.side, packet.at, payload, &mut context);
-        if !known {
+        let (key, side) = (&packet.key, packet.side);
+        let datagram = Datagram {
+            bytes: payload,
+            len: payload.len() + packet.cut_len as usize,
+            ports: [key.port(side), key.port(side.other())],
+        };
+        if self.facts.protocol.is_none() && !self.recognise(&datagram, side, packet.at) {
             if packet.cut_len > 0 {
                 self.facts.uninspected.add(Uninspected::SNAPLEN);
             }
             self.unrecognised += 1;
-            if self.unrecognised >= UNRECOGNISED_MAX {
-                return Progress::Enough;
-            }
+            return if self.unrecognised >= UNRECOGNISED_MAX {
+                Progress::Enough
+            } else {
+                Progress::More
+            };
         }
-        Progress::More
+        match self.facts.protocol {
+            Some(Protocol::Snmp) => {
+                let mut context = tools.context(&mut self.facts);
+                snmp::read(&datagram, packet.at, &mut context);
+                Progress::More
+            }
+            _ => Progress::Enough,
+        }
+    }
+
+    /// Looks what it is. A server that answers in its own protocol to what is none does not name the
+    /// exchange.
+    fn recognise(&mut self, datagram: &Datagram<'_>, side: Side, at: At) -> bool {
+        let Some((protocol, sender)) = probe::datagram(datagram) else {
+            self.has_nonsense[side.index()] = true;
+            return false;
+        };
+        if sender == Sender::Responder && self.has_nonsense[side.other().index()] {
+            return false;
+        }
+        self.facts.protocol = Some(protocol);
+        self.facts.recognised = Some(at);
+        self.facts.initiator = match sender {
+            Sender::Initiator => Some(side),
+            Sender::Responder => Some(side.other()),
+            Sender::Either => None,
+        };
+        true
     }
 
     /// Learns that a datagram was counted and lost.

@@ -171,7 +171,7 @@ pub enum EvidenceKind {
     ThriftLogin,
     /// A login frame of WSO2's binary databridge.
     DatabridgeLogin,
-    /// An SNMPv1 or v2c request carries its community (RFC 3416 §3).
+    /// A request of SNMP's first or second version carries its community (RFC 3416 §3).
     SnmpCommunity,
 }
 

@@ -61,12 +61,20 @@ pub(super) struct Frames {
     skip: u64,
     hold_max: usize,
     lost: bool,
+    unread_len: usize,
 }
 
 impl Frames {
     /// Keeps up to `hold_max` bytes of each frame.
     pub(super) fn new(hold_max: usize) -> Self {
-        Self { held: Vec::new(), held_at: At::default(), skip: 0, hold_max, lost: false }
+        Self {
+            held: Vec::new(),
+            held_at: At::default(),
+            skip: 0,
+            hold_max,
+            lost: false,
+            unread_len: 0,
+        }
     }
 
     /// Returns how many of the next bytes are of no interest.
@@ -77,6 +85,11 @@ impl Frames {
     /// Tells whether framing was lost: nothing more can be read on this side.
     pub(super) fn is_lost(&self) -> bool {
         self.lost
+    }
+
+    /// Returns how many bytes at the end of the piece that [`Read::Stopped`] were not read.
+    pub(super) fn unread_len(&self) -> usize {
+        self.unread_len
     }
 
     /// Passes over bytes that were never captured; `false` when framing is lost by that.
@@ -164,6 +177,7 @@ impl Frames {
                 next
             };
             if next == Next::Stop {
+                self.unread_len = bytes.len();
                 return Read::Stopped;
             }
         }
@@ -230,6 +244,13 @@ mod tests {
         assert!(frames.gap(8));
         assert!(!frames.gap(1));
         assert_eq!(frames.push(&[2, 1], at(1), size, |_| panic!("lost")), Read::All);
+    }
+
+    #[test]
+    fn a_reader_that_stops_knows_what_it_left() {
+        let mut frames = Frames::new(4);
+        assert_eq!(frames.push(&[2, 1, 2, 1, 9], at(1), size, |_| Next::Stop), Read::Stopped);
+        assert_eq!(frames.unread_len(), 3);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::packet::At;
 const USER_LEN_MAX: usize = 128;
 
 /// User names with the passwords that come with the products and with the brokers, directories and stores
-/// beside them: WSO2's super-tenant, RabbitMQ, ApacheDS, Cassandra.
+/// beside them: WSO2's super-tenant, `RabbitMQ`, `ApacheDS`, Cassandra.
 const DEFAULTS: [(&[u8], &[u8]); 4] = [
     (b"admin", b"admin"),
     (b"guest", b"guest"),
@@ -53,6 +53,14 @@ impl Context<'_> {
             if evidence.user.is_none() {
                 evidence.user.clone_from(&name);
             }
+        }
+    }
+
+    /// Counts a login by SASL PLAIN: whom to act for, who, password, each behind a zero (RFC 4616 §2).
+    pub(super) fn plain(&mut self, kind: EvidenceKind, at: At, response: &[u8]) {
+        let mut parts = response.splitn(3, |byte| *byte == 0);
+        if let (Some(_), Some(user), Some(password)) = (parts.next(), parts.next(), parts.next()) {
+            self.login(kind, at, user, password);
         }
     }
 

@@ -3,22 +3,46 @@
 //! Takes each side's bytes in order, with the holes; gives [`Facts`]. One file a protocol. Never keeps a
 //! secret: what a parser saw leaves it as a keyed [`Fingerprint`](secret::Fingerprint) or not at all.
 
-#[expect(dead_code, reason = "the readers of clear protocols build on it")]
+pub mod amqp;
+mod ber;
 mod bytes;
+mod cassandra;
 pub mod connection;
+pub mod databridge;
 pub mod datagrams;
+mod dns;
 pub mod facts;
-#[expect(dead_code, reason = "the readers of clear protocols build on it")]
 mod frames;
+mod hazelcast;
+mod hdfs;
 pub mod http1;
+pub mod http2;
 mod inspection;
-#[expect(dead_code, reason = "the readers of clear protocols build on it")]
+mod jwt;
+mod kafka;
+mod kerberos;
+pub mod ldap;
 mod login;
+mod look;
+pub mod mqtt;
+mod ntp;
 pub mod probe;
+mod proxy;
+mod quic;
+pub mod redact;
+pub mod rmi;
 pub mod secret;
+mod snmp;
+mod spark;
+mod ssh;
+mod syslog;
+mod tail;
 #[cfg(test)]
 mod testing;
+pub mod thrift;
 pub mod tls;
+mod tunnel;
+mod websocket;
 
 use crate::packet::{At, Side};
 pub use facts::{Evidence, EvidenceKind, Facts, Protocol, Uninspected};

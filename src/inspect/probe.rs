@@ -3,7 +3,10 @@
 //! Takes what each side of a connection began with; gives a verdict once one probe is sure. Ports only
 //! weigh in where bytes alone are a weak sign. A probe that said no is not asked again.
 
-use super::{Probe, Protocol, Sender, http1, tls};
+use super::{
+    Probe, Protocol, Sender, amqp, cassandra, databridge, dns, hazelcast, hdfs, http1, http2,
+    kafka, kerberos, ldap, look, mqtt, ntp, quic, rmi, snmp, spark, ssh, syslog, thrift, tls,
+};
 use crate::packet::Side;
 
 /// First bytes of a side that are enough for every probe to make up its mind; more need not be kept.
@@ -20,6 +23,8 @@ pub struct Start<'a> {
     pub other: &'a [u8],
     /// Port of this side, then of the other.
     pub ports: [u16; 2],
+    /// Nothing more comes from either side.
+    pub ended: bool,
 }
 
 /// What the probes say of a connection.
@@ -97,7 +102,7 @@ impl Prober {
         self.undecided()
     }
 
-    fn undecided(&self) -> Outcome {
+    fn undecided(self) -> Outcome {
         if self.candidates == [0; 2] { Outcome::Excluded } else { Outcome::Undecided }
     }
 }
@@ -105,17 +110,30 @@ impl Prober {
 /// One protocol's look at the first bytes.
 type Look = fn(&Start<'_>) -> Probe;
 
-/// Every probe, the surest signatures first.
-const PROBES: [(Protocol, Look); 3] =
-    [(Protocol::Tls, tls::probe), (Protocol::Http2, http2_preface), (Protocol::Http, http1::probe)];
+/// Every probe, the surest signatures first: where two say yes, the first one is believed.
+const PROBES: [(Protocol, Look); 18] = [
+    (Protocol::Rmi, rmi::probe),
+    (Protocol::Tls, tls::probe),
+    (Protocol::Amqp, amqp::probe),
+    (Protocol::Hazelcast, hazelcast::probe),
+    (Protocol::Hdfs, hdfs::probe),
+    (Protocol::Ssh, ssh::probe),
+    (Protocol::Http2, http2::probe),
+    (Protocol::Http, http1::probe),
+    (Protocol::Thrift, thrift::probe),
+    (Protocol::Mqtt, mqtt::probe),
+    (Protocol::Ldap, ldap::probe),
+    (Protocol::Cassandra, cassandra::probe),
+    (Protocol::Databridge, databridge::probe),
+    (Protocol::Kerberos, kerberos::probe),
+    (Protocol::Dns, dns::probe),
+    (Protocol::Kafka, kafka::probe),
+    (Protocol::Spark, spark::probe),
+    (Protocol::Syslog, syslog::probe),
+];
 
 /// One bit a probe.
 const ALL: u32 = (1 << PROBES.len()) - 1;
-
-/// The client's connection preface (RFC 9113 §3.4).
-fn http2_preface(start: &Start<'_>) -> Probe {
-    begins_with(start.bytes, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Sender::Initiator)
-}
 
 /// Compares with a signature that opens a stream.
 pub(super) fn begins_with(bytes: &[u8], signature: &[u8], sender: Sender) -> Probe {
@@ -128,13 +146,139 @@ pub(super) fn begins_with(bytes: &[u8], signature: &[u8], sender: Sender) -> Pro
     }
 }
 
-/// Looks at one datagram; tells whether it was recognised.
-pub fn datagram(
-    _ports: [u16; 2],
-    _side: Side,
-    _at: crate::packet::At,
-    _bytes: &[u8],
-    _context: &mut super::Context<'_>,
-) -> bool {
-    false
+/// One datagram to look at.
+#[derive(Clone, Copy)]
+pub struct Datagram<'a> {
+    /// Its bytes, as far as they were captured.
+    pub bytes: &'a [u8],
+    /// How many there were on the wire.
+    pub len: usize,
+    /// Port of its sender, then of the other side.
+    pub ports: [u16; 2],
+}
+
+/// One protocol's look at a datagram.
+type Glance = fn(&Datagram<'_>) -> look::Look;
+
+/// Every look at a datagram, the surest signatures first.
+const DATAGRAMS: [(Protocol, Glance); 9] = [
+    (Protocol::Snmp, snmp::datagram),
+    (Protocol::Quic, |it| quic::datagram(it.bytes)),
+    (Protocol::Kerberos, |it| kerberos::datagram(it.bytes, it.len, it.ports)),
+    (Protocol::Ldap, |it| ldap::datagram(it.bytes, it.len)),
+    (Protocol::Hazelcast, |it| hazelcast::datagram(it.bytes)),
+    (Protocol::Thrift, |it| thrift::datagram(it.bytes)),
+    (Protocol::Dns, |it| dns::datagram(it.bytes, it.len, it.ports)),
+    (Protocol::Ntp, |it| ntp::datagram(it.bytes, it.len, it.ports)),
+    (Protocol::Syslog, |it| syslog::datagram(it.bytes)),
+];
+
+/// Looks at one datagram: what it is can be told from its bytes alone, or not at all.
+pub fn datagram(datagram: &Datagram<'_>) -> Option<(Protocol, Sender)> {
+    DATAGRAMS
+        .iter()
+        .find_map(|(protocol, look)| look(datagram).ok().map(|sender| (*protocol, sender)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::inspect::testing::{CLIENT, SERVER, probe_ended};
+
+    /// Ports of the catalogue and of what else is recognised: a hint that must not be enough.
+    const PORTS: [u16; 24] = [
+        22, 53, 88, 123, 161, 162, 389, 514, 1883, 4000, 5353, 5672, 7077, 7611, 8000, 8280, 9042,
+        9092, 9611, 9999, 10389, 45_564, 50_010, 54_310,
+    ];
+
+    fn one_datagram(bytes: &[u8], ports: [u16; 2]) -> Option<(Protocol, Sender)> {
+        datagram(&Datagram { bytes, len: bytes.len(), ports })
+    }
+
+    #[test]
+    fn random_bytes_name_nothing_on_any_port() {
+        // A generator of its own, so that every run sees the same (xorshift64*).
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut roll = move || {
+            state ^= state >> 12;
+            state ^= state << 25;
+            state ^= state >> 27;
+            state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
+        };
+        for round in 0..20_000_usize {
+            let len = usize::try_from(roll() % 96).unwrap();
+            let mut bytes: Vec<u8> = (0..len).map(|_| roll().to_le_bytes()[0]).collect();
+            if round % 2 == 0 {
+                // Half of them begin with zeros, as lengths do.
+                let zeros = len.min(3);
+                bytes[..zeros].fill(0);
+            }
+            let port = PORTS[round % PORTS.len()];
+            assert_eq!(one_datagram(&bytes, [50_000, port]), None, "{port}: {bytes:x?}");
+            let outcome = probe_ended([port, 50_000], &[(CLIENT, bytes.clone())]);
+            assert_eq!(outcome, Outcome::Undecided, "{port}: {bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn words_of_scanners_and_repeated_bytes_name_nothing() {
+        let words: [&[u8]; 12] = [
+            b"\r\n\r\n",
+            b"\x00",
+            b"\n",
+            b"help\r\n",
+            b"\x01default\n",
+            b"probe",
+            b"hello world\n",
+            b"HELO x\r\n",
+            b"USER anonymous\r\n",
+            b"{\"id\":1}",
+            b"<xml/>",
+            b"version\n",
+        ];
+        let repeated: Vec<Vec<u8>> = (0..=255_u8).map(|byte| vec![byte; 64]).collect();
+        for bytes in words.into_iter().chain(repeated.iter().map(Vec::as_slice)) {
+            for port in PORTS {
+                assert_eq!(one_datagram(bytes, [50_000, port]), None, "{port}: {bytes:x?}");
+                let outcome = probe_ended([port, 50_000], &[(CLIENT, bytes.to_vec())]);
+                assert_eq!(outcome, Outcome::Undecided, "{port}: {bytes:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_that_answers_nonsense_does_not_name_the_connection() {
+        let answers: [&[u8]; 6] = [
+            b"AMQP\0\0\x09\x01",
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            b"\x15\x03\x01\0\x02\x02\x46",
+            b"SSH-2.0-OpenSSH_9.2\r\n\0\0\x04\xfc\x06\x14",
+            b"\x30\x0c\x02\x01\x00\x78\x07\x0a\x01\x02\x04\x00\x04\x00",
+            b"\x84\0\0\0\0\0\0\0\x10\0\0\0\x0a\0\x0ainvalid x",
+        ];
+        for answer in answers {
+            let talk = [(CLIENT, b"\xff\xfe\xfd nonsense".to_vec()), (SERVER, answer.to_vec())];
+            assert_eq!(probe_ended([9000, 50_000], &talk), Outcome::Undecided, "{answer:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_looked_at_without_a_panic(
+            one in prop::collection::vec(any::<u8>(), 0..200),
+            other in prop::collection::vec(any::<u8>(), 0..200),
+            first in any::<u8>(),
+            ports in any::<[u16; 2]>(),
+        ) {
+            for first in [first, 0, 0x30, 0x10, b'<'] {
+                let mut bytes = vec![first];
+                bytes.extend(&one);
+                let _ = one_datagram(&bytes, ports);
+                let talk = [(CLIENT, bytes), (SERVER, other.clone())];
+                let _ = probe_ended(ports, &talk);
+            }
+        }
+    }
 }

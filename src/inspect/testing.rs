@@ -80,8 +80,11 @@ pub(super) fn same_in_all_pieces<I: Inspector>(begin: impl Fn() -> I, talk: &[(S
     assert_eq!(without_frames(read(begin(), &single)), whole, "in single bytes");
 }
 
+type Index = prop::sample::Index;
+
 /// Proves that no mutation, cut or hole makes an inspector panic.
 pub(super) fn survives_mutations<I: Inspector>(begin: impl Fn() -> I, talk: &[(Side, Vec<u8>)]) {
+    type Index = prop::sample::Index;
     let change = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>());
     let changes = prop::collection::vec(change, 0..6);
     let holes = any::<[prop::sample::Index; 2]>();
@@ -90,7 +93,6 @@ pub(super) fn survives_mutations<I: Inspector>(begin: impl Fn() -> I, talk: &[(S
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    type Index = prop::sample::Index;
     let prove = |(changes, [message, hole], len): (Vec<(Index, Index, u8)>, [Index; 2], u64)| {
         let mut talk = talk.to_vec();
         for (message, place, value) in changes {
@@ -133,6 +135,37 @@ pub(super) fn probe(ports: [u16; 2], talk: &[(Side, Vec<u8>)]) -> Outcome {
     probe_from(true, ports, talk)
 }
 
+/// Asks the probes, and once more when nothing more comes.
+pub(super) fn probe_ended(ports: [u16; 2], talk: &[(Side, Vec<u8>)]) -> Outcome {
+    let mut prober = Prober::default();
+    let mut starts: [Vec<u8>; 2] = Default::default();
+    let whole = talk.iter().map(|(side, bytes)| (*side, bytes.as_slice(), false));
+    let ends = [(CLIENT, &[][..], true), (SERVER, &[][..], true)];
+    for (side, bytes, ended) in whole.chain(ends) {
+        starts[side.index()].extend_from_slice(bytes);
+        let port = |side: Side| ports[usize::from(side == CLIENT)];
+        let start = Start {
+            bytes: &starts[side.index()],
+            from_first: true,
+            other: &starts[side.other().index()],
+            ports: [port(side), port(side.other())],
+            ended,
+        };
+        if let outcome @ Outcome::Confirmed { .. } = prober.probe(side, &start) {
+            return outcome;
+        }
+    }
+    Outcome::Undecided
+}
+
+/// Proves that no beginning of a conversation names it, nor its end.
+pub(super) fn never_named(talk: &[(Side, Vec<u8>)]) {
+    assert_eq!(probe_ended([50_001, 50_000], talk), Outcome::Undecided);
+    let single: Talk =
+        talk.iter().flat_map(|(side, bytes)| bytes.iter().map(|b| (*side, vec![*b]))).collect();
+    assert_eq!(probe_ended([50_001, 50_000], &single), Outcome::Undecided, "in single bytes");
+}
+
 /// Asks the probes; `ports` are the server's and the client's.
 pub(super) fn probe_from(from_first: bool, ports: [u16; 2], talk: &[(Side, Vec<u8>)]) -> Outcome {
     let mut prober = Prober::default();
@@ -146,6 +179,7 @@ pub(super) fn probe_from(from_first: bool, ports: [u16; 2], talk: &[(Side, Vec<u
             from_first,
             other: &starts[side.other().index()],
             ports: [port(*side), port(side.other())],
+            ended: false,
         };
         last = prober.probe(*side, &start);
         if last != Outcome::Undecided {

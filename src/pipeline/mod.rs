@@ -10,6 +10,7 @@ pub mod join;
 pub mod ledger;
 pub mod measure;
 pub mod outputs;
+pub mod scrub;
 pub mod shard;
 
 use std::num::NonZeroUsize;

@@ -7,5 +7,11 @@ macro_rules! packs {
     };
 }
 
-/// Every pack by file name, sorted; a test compares the list with the directory.
-pub(super) const PACKS: &[(&str, &str)] = packs!["wso2"];
+/// Every pack; a test compares the list with the directory.
+pub(super) const PACKS: &[(&str, &str)] = packs![
+    "ibm-api-connect",
+    "ibm-api-connect-zones",
+    "wso2",
+    "wso2-api-manager-3-distributed",
+    "wso2-api-manager-4-distributed",
+];

@@ -16,6 +16,10 @@ use crate::packet::Transport;
 pub(super) struct File {
     pub(super) pack: Option<PackEntry>,
     #[serde(default)]
+    pub(super) party: Vec<PartyEntry>,
+    #[serde(default)]
+    pub(super) row: Vec<RowEntry>,
+    #[serde(default)]
     pub(super) rule: Vec<RuleEntry>,
 }
 
@@ -25,6 +29,57 @@ pub(super) struct File {
 pub(super) struct PackEntry {
     pub(super) id: Spanned<Text>,
     pub(super) title: Text,
+    #[serde(default)]
+    pub(super) judges: Judges,
+}
+
+/// `judges = "components"`: between what a matrix judges traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Judges {
+    /// Between parts of a product, wherever they are.
+    Components,
+    /// Between zones: what stays in one is its own affair.
+    #[default]
+    Zones,
+}
+
+/// `[[party]]`: who may be an end of a pack's rows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartyEntry {
+    pub(super) id: Spanned<Text>,
+    /// Zones that it is, by the pack's name for them.
+    pub(super) zone: Option<OneOrMany<String>>,
+    /// Parts of products that it is: `product` or `product/component`.
+    pub(super) component: Option<OneOrMany<String>>,
+    /// The party that does its work where the site has no host of its own for it.
+    pub(super) stand_in: Option<Spanned<String>>,
+}
+
+/// `[[row]]`: who may talk to whom.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RowEntry {
+    pub(super) id: Spanned<Text>,
+    /// The matrix that the row is added to, where it is not its own file's.
+    pub(super) matrix: Option<Spanned<String>>,
+    pub(super) initiator: Spanned<OneOrMany<String>>,
+    pub(super) responder: Spanned<OneOrMany<String>>,
+    /// What may be used; a row without it waits for the operator to say.
+    #[serde(default, rename = "use")]
+    pub(super) uses: Vec<Spanned<String>>,
+    /// The row allows what it names; one that does not says only that a port is in use.
+    #[serde(default = "yes")]
+    pub(super) permits: bool,
+    /// The deployment does not work without it.
+    #[serde(default)]
+    pub(super) expected: bool,
+    pub(super) note: Option<Text>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `[[rule]]`.

@@ -237,6 +237,19 @@ impl Policy {
             judge.disabled(findings);
         }
     }
+
+    /// Returns the rule of a pack that names a finding of a kind that the join raises for a flow.
+    pub(super) fn rule_met(
+        &self,
+        kind: FindingKind,
+        pack: &str,
+        subject: &Subject<'_>,
+        site: &Site,
+    ) -> Option<usize> {
+        let service = subject.service().map(|(id, _)| id);
+        let judge = Judge { policy: self, view: View::new(subject, site), service };
+        judge.met(kind).find(|(_, rule)| rule.pack.as_deref() == Some(pack)).map(|(index, _)| index)
+    }
 }
 
 /// One flow before the rules.

@@ -90,6 +90,11 @@ pub(super) fn by_rule(rules: &[Rule], site: &Site) -> Result<Vec<Vec<usize>>> {
     Ok(by_rule)
 }
 
+/// Tells whether any pack that ships has a rule.
+pub(super) fn ships(rule: &str) -> bool {
+    shipped_ids().contains(rule)
+}
+
 /// Returns the ids of every rule that ships, of packs that are not loaded too.
 fn shipped_ids() -> BTreeSet<String> {
     #[derive(Deserialize)]

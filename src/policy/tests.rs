@@ -1,11 +1,15 @@
 use std::net::SocketAddr;
 
+use std::path::{Path, PathBuf};
+
 use super::*;
 use crate::catalog::AppProtocol;
+use crate::catalog::Catalog;
 use crate::classify::{Heard, Tag, by_port};
 use crate::inspect::facts::TlsFacts;
 use crate::inspect::{EvidenceKind, Facts, Protocol};
 use crate::packet::{At, Timestamp, Transport};
+use crate::site::Site;
 
 fn at(frame: u64) -> At {
     At { frame, time: Timestamp(i64::try_from(frame).unwrap() * 1_000_000_000) }
@@ -225,7 +229,7 @@ fn names_that_are_not_known_are_errors_with_their_line() {
             "unknown product",
             Some("wso2-api-manager-3"),
         ),
-        (rule("service = \"ibm-*\"\nevidence = \"bearer-token\""), 10, "unknown service", None),
+        (rule("service = \"acme-*\"\nevidence = \"bearer-token\""), 10, "unknown service", None),
         (rule("protocol = \"htpp\""), 10, "unknown protocol", Some("http")),
         (rule("initiator_trust = \"servers\""), 10, "unknown trust", Some("server")),
         (rule("port = 70000"), 10, "port 70000 is above 65535", None),
@@ -315,7 +319,7 @@ fn the_more_specific_rule_names_the_finding_and_the_user_s_own_breaks_a_tie() {
         rule("any", 1, ""),
         rule("role", 2, "role = \"gateway\""),
         rule("port", 3, "port = \"8280-8281\""),
-        rule("service", 4, "service = \"wso2-api-manager-3/gateway-http\""),
+        rule("service", 4, "service = \"wso2-api-manager-4/gateway-http\""),
         rule("not", 5, "[rule.not]\nport = 12345"),
     ];
     assert_eq!(named(&all.concat(), 8280), "our/service");
@@ -334,7 +338,8 @@ fn the_packs_in_the_binary_are_those_in_the_directory() {
     let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
     let mut names: Vec<String> = paths.map(name).collect();
     names.sort();
-    let embedded: Vec<String> =
-        embedded::PACKS.iter().map(|(path, _)| format!("{}.toml", pack_name(path))).collect();
+    let mut embedded: Vec<String> =
+        embedded::PACKS.iter().map(|(path, _)| format!("{}.toml", load::pack_name(path))).collect();
+    embedded.sort();
     assert_eq!(embedded, names);
 }

@@ -1,5 +1,6 @@
 mod documents;
 mod errors;
+mod readme;
 
 use super::*;
 

@@ -52,6 +52,11 @@ impl Body {
         matches!(self.0, Kind::Lost)
     }
 
+    /// Tells whether only the end of the connection ends it.
+    pub(super) fn is_until_close(&self) -> bool {
+        matches!(self.0, Kind::UntilClose)
+    }
+
     /// Returns the bytes that may be missing without loss.
     pub(super) fn skippable(&self) -> u64 {
         match self.0 {
@@ -101,6 +106,16 @@ impl Body {
                     at += len;
                     self.skip(len as u64);
                 }
+                Kind::Chunk(Chunk::Trailer(empty)) => {
+                    let end = memchr::memchr(b'\n', rest);
+                    *empty &= rest[..end.unwrap_or(rest.len())].iter().all(|byte| *byte == b'\r');
+                    if end.is_some() {
+                        let is_last = *empty;
+                        self.0 =
+                            if is_last { Kind::Over } else { Kind::Chunk(Chunk::Trailer(true)) };
+                    }
+                    at += end.map_or(rest.len(), |end| end + 1);
+                }
                 Kind::Chunk(chunk) => {
                     self.0 = step(*chunk, rest[0]);
                     // A byte that cannot be here is left to whoever reads on.
@@ -112,7 +127,8 @@ impl Body {
     }
 }
 
-/// Takes one byte of the chunked coding outside the data.
+/// Takes one byte of the chunked coding outside the data. White space and signs of a number before the
+/// length are accepted, as servers do that use their language's own reading of hexadecimal numbers.
 fn step(chunk: Chunk, byte: u8) -> Kind {
     let next = match (chunk, byte) {
         (Chunk::Len(len, digits), byte) if byte.is_ascii_hexdigit() => {
@@ -124,18 +140,16 @@ fn step(chunk: Chunk, byte: u8) -> Kind {
             let counted = if len == 0 { 1 } else { digits + 1 };
             Chunk::Len(len << 4 | u64::from(digit), counted)
         }
-        (Chunk::Len(_, 0), b'\r' | b'\n' | b';') => return Kind::Lost,
-        (Chunk::Len(len, _) | Chunk::Extension(len), b'\n') => after_len(len),
-        (Chunk::Len(len, _), b'\r' | b';' | b' ' | b'\t') => Chunk::Extension(len),
-        (Chunk::Len(..), _) => return Kind::Lost,
-        (Chunk::Extension(len), _) => Chunk::Extension(len),
+        (Chunk::Len(_, 0), b' ' | b'\t' | b'+') | (Chunk::Len(0, 1), b'x' | b'X') => {
+            Chunk::Len(0, 0)
+        }
+        (Chunk::Len(len, 1..) | Chunk::Extension(len), b'\n') => after_len(len),
+        (Chunk::Len(len, 1..), b'\r' | b';' | b' ' | b'\t') | (Chunk::Extension(len), _) => {
+            Chunk::Extension(len)
+        }
         (Chunk::End, b'\r') => Chunk::End,
         (Chunk::End, b'\n') => Chunk::Len(0, 0),
-        (Chunk::End | Chunk::Data(_), _) => return Kind::Lost,
-        (Chunk::Trailer(true), b'\n') => return Kind::Over,
-        (Chunk::Trailer(false), b'\n') => Chunk::Trailer(true),
-        (Chunk::Trailer(empty), b'\r') => Chunk::Trailer(empty),
-        (Chunk::Trailer(_), _) => Chunk::Trailer(false),
+        _ => return Kind::Lost,
     };
     Kind::Chunk(next)
 }

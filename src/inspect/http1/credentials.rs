@@ -1,145 +1,407 @@
-//! Which credentials a head presents (RFC 6750 §2, RFC 7617; WSO2's API key headers).
+//! Which credentials a request's head presents (RFC 6750 §2, RFC 7617, RFC 7616; WSO2's own headers).
 
-use std::borrow::Cow;
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::describe::Description;
 use super::form::percent_decoded;
-use super::head::{Framing, for_each_line};
-use crate::inspect::facts::HttpContext;
+use super::head::{Framing, Method, for_each_line, trim};
 use crate::inspect::secret::Fingerprint;
-use crate::inspect::{Context, EvidenceKind};
+use crate::inspect::{Context, EvidenceKind, Facts, jwt, login};
 use crate::packet::At;
 
-/// Characters of a request's text that a finding shows.
-const TEXT_LEN_MAX: usize = 256;
+/// Longest Basic credentials whose user is looked at.
+const BASIC_LEN_MAX: usize = 1024;
 
-/// Credentials of one head, at most one of a kind: each request counts once.
+/// Longest token that is remembered to know it again.
+const KNOWN_LEN_MAX: usize = 8 << 10;
+
+/// Base64 as clients write it: with padding or without, and with stray bits at its end.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Credentials of one head, at most one of a kind: each request counts once. Kept from request to
+/// request, as clients present one token again and again. Knows tokens, and therefore has no `Debug`.
 #[derive(Default)]
-pub(super) struct Presented {
+pub(in crate::inspect) struct Presented {
     /// What the head says of its message.
-    pub(super) framing: Framing,
+    pub(in crate::inspect) framing: Framing,
     found: Vec<Found>,
-    target: Vec<u8>,
+    has_line: bool,
+    /// The token that was presented last, and what is known of it.
+    known: Vec<u8>,
+    known_facts: Known,
 }
 
+/// What is remembered of a token.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    fingerprint: Option<Fingerprint>,
+    unsigned: bool,
+    exp: Option<i64>,
+}
+
+/// One credential.
 struct Found {
     kind: EvidenceKind,
     secret: Option<Fingerprint>,
     place: &'static str,
+    user: Option<String>,
+    jwt: Option<Box<crate::inspect::facts::JwtFacts>>,
 }
 
 impl Presented {
+    /// Forgets the last head.
+    pub(in crate::inspect) fn clear(&mut self) {
+        self.framing = Framing::default();
+        self.found.clear();
+        self.has_line = false;
+    }
+
     /// Evaluates whole lines of a head; may be called again with the next ones.
-    pub(super) fn lines(&mut self, lines: &[u8], context: &Context<'_>) {
-        let mut request_line: &[u8] = &[];
-        let is_first = self.target.is_empty();
+    pub(super) fn lines(&mut self, lines: &[u8], at: At, context: &Context<'_>) {
+        let mut line: &[u8] = &[];
         for_each_line(
             lines,
-            |line| request_line = line,
-            |name, value| {
-                self.framing.note(name, &value);
-                self.header(name, &value, context);
-            },
+            |first| line = first,
+            |name, value| self.header(name, &value, at, context),
         );
-        if is_first && !request_line.is_empty() {
-            self.request_line(request_line, context);
+        if !std::mem::replace(&mut self.has_line, true) && !line.is_empty() {
+            let (method, target) = request_line(line);
+            self.request(method, target, at, context);
         }
     }
 
     /// Tells whether an OAuth token was presented.
-    pub(super) fn has_bearer(&self) -> bool {
+    pub(in crate::inspect) fn has_bearer(&self) -> bool {
         self.found.iter().any(|found| found.kind == EvidenceKind::BearerToken)
     }
 
-    /// Tells whether anything was presented.
-    pub(super) fn is_any(&self) -> bool {
-        !self.found.is_empty()
+    /// Takes a kind back: it is counted elsewhere.
+    pub(super) fn forget(&mut self, kind: EvidenceKind) {
+        self.found.retain(|found| found.kind != kind);
     }
 
-    /// Counts what was presented; tells whether that was anything.
-    pub(super) fn report(&self, at: At, head: &[u8], context: &mut Context<'_>) -> bool {
-        for found in &self.found {
-            let evidence = context.facts.observe(found.kind, at, found.secret);
+    /// Counts what was presented. Returns the evidence whose first request this is, for its status.
+    pub(in crate::inspect) fn report(
+        &mut self,
+        at: At,
+        facts: &mut Facts,
+        describe: impl FnOnce() -> Description,
+    ) -> Firsts {
+        let mut firsts = Firsts::default();
+        if self.found.is_empty() {
+            return firsts;
+        }
+        let mut describe = Some(describe);
+        let mut description: Option<Description> = None;
+        for found in self.found.drain(..) {
+            let evidence = facts.observe(found.kind, at, found.secret);
+            if evidence.user.is_none() {
+                evidence.user = found.user;
+            }
+            if evidence.jwt.is_none() {
+                evidence.jwt = found.jwt;
+            }
             if evidence.http.is_none() {
-                evidence.http = Some(Box::new(describe(head, found.place)));
+                if let Some(describe) = describe.take() {
+                    description = Some(describe());
+                }
+                let shown = description.as_ref().map(|d| Box::new(d.shown(found.place)));
+                evidence.http = shown;
+                firsts.add(found.kind);
             }
         }
-        self.is_any()
+        firsts
     }
 
-    fn add(&mut self, kind: EvidenceKind, secret: Option<Fingerprint>, place: &'static str) {
+    /// Takes a credential that is counted, and of which nothing more is known.
+    pub(super) fn add(
+        &mut self,
+        kind: EvidenceKind,
+        secret: Option<Fingerprint>,
+        place: &'static str,
+    ) {
         if !self.found.iter().any(|found| found.kind == kind) {
-            self.found.push(Found { kind, secret, place });
+            self.found.push(Found { kind, secret, place, user: None, jwt: None });
         }
     }
 
-    fn request_line(&mut self, line: &[u8], context: &Context<'_>) {
-        let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|w| !w.is_empty());
-        let (method, target) = (words.next().unwrap_or(&[]), words.next().unwrap_or(b"/"));
-        self.framing.note_method(method);
-        self.target = target.iter().copied().take(1).collect();
+    /// Takes a credential that may be a JWT.
+    pub(super) fn token(
+        &mut self,
+        kind: EvidenceKind,
+        token: &[u8],
+        place: &'static str,
+        at: At,
+        context: &Context<'_>,
+    ) {
+        if self.found.iter().any(|found| found.kind == kind) {
+            return;
+        }
+        let known =
+            if token == self.known.as_slice() { self.known_facts } else { Known::default() };
+        let is_first = context.facts.evidence.iter().all(|e| e.kind != kind || e.jwt.is_none());
+        let mut jwt = None;
+        let known = if let (Some(_), false) = (known.fingerprint, is_first) {
+            known
+        } else {
+            jwt = jwt::read(token).map(Box::new);
+            let known = Known {
+                fingerprint: Some(context.fingerprinter.of(token)),
+                unsigned: jwt.as_deref().is_some_and(jwt::is_unsigned),
+                exp: jwt.as_ref().and_then(|jwt| jwt.exp),
+            };
+            if token.len() <= KNOWN_LEN_MAX {
+                self.known.clear();
+                self.known.extend_from_slice(token);
+                self.known_facts = known;
+            }
+            known
+        };
+        let expired = known.exp.is_some_and(|exp| exp < at.time.0.div_euclid(1_000_000_000));
+        for (kind, holds) in [
+            (kind, true),
+            (EvidenceKind::JwtUnsigned, known.unsigned),
+            (EvidenceKind::TokenExpired, expired),
+        ] {
+            if holds && !self.found.iter().any(|found| found.kind == kind) {
+                let (secret, jwt) = (known.fingerprint, jwt.clone());
+                self.found.push(Found { kind, secret, place, user: None, jwt });
+            }
+        }
+    }
+
+    /// Takes Basic credentials.
+    fn basic(&mut self, kind: EvidenceKind, credentials: &[u8], context: &Context<'_>) {
+        let plain = basic(credentials).unwrap_or_default();
+        let colon = memchr::memchr(b':', &plain).unwrap_or(plain.len());
+        let password = plain.get(colon + 1..).unwrap_or(&[]);
+        self.login(kind, &plain[..colon], password, "header", context);
+    }
+
+    /// Takes a login, whose user and password may be such as a product ships with.
+    pub(super) fn login(
+        &mut self,
+        kind: EvidenceKind,
+        user: &[u8],
+        password: &[u8],
+        place: &'static str,
+        context: &Context<'_>,
+    ) {
+        let is_named =
+            |kind| context.facts.evidence.iter().any(|e| e.kind == kind && e.user.is_some());
+        let default = login::is_default(user, password).then_some(EvidenceKind::DefaultCredentials);
+        for kind in [Some(kind), default].into_iter().flatten() {
+            if !self.found.iter().any(|found| found.kind == kind) {
+                let user = (!user.is_empty() && !is_named(kind)).then(|| context.user(user));
+                self.found.push(Found { kind, secret: None, place, user, jwt: None });
+            }
+        }
+    }
+
+    /// Takes method and target.
+    pub(in crate::inspect) fn request(
+        &mut self,
+        method: &[u8],
+        target: &[u8],
+        at: At,
+        context: &Context<'_>,
+    ) {
+        self.framing.method = Method::of(method);
         let Some(query) = memchr::memchr(b'?', target) else { return };
         for parameter in target[query + 1..].split(|byte| *byte == b'&') {
-            let (name, value) = match memchr::memchr(b'=', parameter) {
-                Some(equals) => (&parameter[..equals], &parameter[equals + 1..]),
-                None => continue,
-            };
-            let kind = match percent_decoded(name).as_slice() {
+            let Some(equals) = memchr::memchr(b'=', parameter) else { continue };
+            let kind = match &*percent_decoded(&parameter[..equals]) {
                 b"access_token" => EvidenceKind::BearerToken,
                 b"apikey" => EvidenceKind::ApiKey,
                 _ => continue,
             };
+            let value = &parameter[equals + 1..];
             let value = value.split(|byte| *byte == b'#').next().unwrap_or(value);
+            let value = percent_decoded(value);
+            let value = trim(&value);
             if !value.is_empty() {
-                let secret = context.fingerprinter.of(&percent_decoded(value));
-                self.add(kind, Some(secret), "query");
+                self.token(kind, value, "query", at, context);
             }
         }
     }
 
-    fn header(&mut self, name: &[u8], value: &[u8], context: &Context<'_>) {
+    /// Takes a header: name without white space around it, unfolded value.
+    pub(in crate::inspect) fn header(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        at: At,
+        context: &Context<'_>,
+    ) {
+        self.framing.note(name, value);
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         let kind = match name.len() {
             6 if is(b"apikey") => EvidenceKind::ApiKey,
+            6 if is(b"cookie") => return self.cookies(value, context),
             12 if is(b"internal-key") => EvidenceKind::InternalKey,
-            13 if is(b"authorization") => return self.authorization(value, context),
+            13 if is(b"authorization") => return self.authorization(value, at, context),
             15 if is(b"x-jwt-assertion") => EvidenceKind::BackendJwt,
-            19 if is(b"proxy-authorization") => EvidenceKind::ProxyCredentials,
+            19 if is(b"proxy-authorization") => {
+                let (scheme, secret) = scheme(value);
+                if scheme.eq_ignore_ascii_case(b"basic") && !secret.is_empty() {
+                    self.basic(EvidenceKind::ProxyCredentials, secret, context);
+                } else if !secret.is_empty() {
+                    self.add(EvidenceKind::ProxyCredentials, None, "header");
+                }
+                return;
+            }
             _ if context.options.auth_headers.iter().any(|known| is(known.as_bytes())) => {
-                EvidenceKind::NamedAuthHeader
+                let (scheme, secret) = scheme(value);
+                let is_scheme =
+                    [&b"bearer"[..], b"basic"].iter().any(|s| scheme.eq_ignore_ascii_case(s));
+                let value = if is_scheme { unquoted(secret) } else { value };
+                if !value.is_empty() {
+                    self.token(EvidenceKind::NamedAuthHeader, value, "header", at, context);
+                }
+                return;
             }
             _ => return,
         };
+        let value = unquoted(value);
         if !value.is_empty() {
-            // A proxy's credentials are a password as often as a token: no fingerprint.
-            let secret =
-                (kind != EvidenceKind::ProxyCredentials).then(|| context.fingerprinter.of(value));
-            self.add(kind, secret, "header");
+            self.token(kind, value, "header", at, context);
         }
     }
 
     /// One value may present several: WSO2's gateway takes each part between commas for itself.
-    fn authorization(&mut self, value: &[u8], context: &Context<'_>) {
+    fn authorization(&mut self, value: &[u8], at: At, context: &Context<'_>) {
         for part in parts(value) {
-            let scheme_len =
-                part.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(part.len());
-            let (scheme, secret) = part.split_at(scheme_len);
-            let secret = secret.trim_ascii();
+            let (scheme, secret) = scheme(part);
+            let is = |known: &[u8]| scheme.eq_ignore_ascii_case(known);
             if secret.is_empty() {
                 continue;
             }
-            if scheme.eq_ignore_ascii_case(b"bearer") {
-                let secret = context.fingerprinter.of(secret);
-                self.add(EvidenceKind::BearerToken, Some(secret), "header");
-            } else if scheme.eq_ignore_ascii_case(b"basic") {
-                self.add(EvidenceKind::BasicCredentials, None, "header");
-                // admin:admin, which every Carbon product ships with.
-                if secret == b"YWRtaW46YWRtaW4=" {
-                    self.add(EvidenceKind::DefaultCredentials, None, "header");
+            if is(b"bearer") {
+                let token = unquoted(secret);
+                if !token.is_empty() {
+                    self.token(EvidenceKind::BearerToken, token, "header", at, context);
                 }
-            } else if scheme.eq_ignore_ascii_case(b"digest") {
+            } else if is(b"basic") {
+                self.basic(EvidenceKind::BasicCredentials, secret, context);
+            } else if is(b"digest") {
                 self.add(EvidenceKind::DigestCredentials, None, "header");
             }
         }
+    }
+
+    /// Takes the target of a redirection: a token may stand in its fragment or its query.
+    pub(super) fn redirected(&mut self, location: &[u8], at: At, context: &Context<'_>) {
+        for parameter in location.split(|byte| matches!(byte, b'#' | b'?' | b'&')) {
+            if let Some(token) = parameter.strip_prefix(b"access_token=")
+                && !trim(token).is_empty()
+            {
+                let token = percent_decoded(trim(token));
+                self.token(EvidenceKind::TokenIssued, &token, "header", at, context);
+                self.forget(EvidenceKind::JwtUnsigned);
+                self.forget(EvidenceKind::TokenExpired);
+            }
+        }
+    }
+
+    fn cookies(&mut self, value: &[u8], context: &Context<'_>) {
+        for cookie in value.split(|byte| *byte == b';') {
+            let Some(equals) = memchr::memchr(b'=', cookie) else { continue };
+            let value = unquoted(trim(&cookie[equals + 1..]));
+            if is_session(trim(&cookie[..equals])) && !value.is_empty() {
+                let secret = context.fingerprinter.of(value);
+                self.add(EvidenceKind::SessionCookie, Some(secret), "header");
+            }
+        }
+    }
+}
+
+/// Tells whether a cookie is a session of these products: the servlet container's, the single sign-on's of
+/// the identity server, and the halves of a token that publisher and portal keep.
+fn is_session(name: &[u8]) -> bool {
+    let known: [&[u8]; 4] = [b"JSESSIONID", b"commonAuthId", b"samlssoTokenId", b"JSESSIONIDSSO"];
+    let halves: [&[u8]; 4] =
+        [b"AM_ACC_TOKEN_", b"AM_REF_TOKEN_", b"WSO2_AM_TOKEN_", b"WSO2_AM_REFRESH_TOKEN_"];
+    known.contains(&name) || halves.iter().any(|start| name.starts_with(start))
+}
+
+/// Evidence that a request is the first one of.
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::inspect) struct Firsts(u64);
+
+impl Firsts {
+    /// Adds one kind.
+    pub(in crate::inspect) fn add(&mut self, kind: EvidenceKind) {
+        self.0 |= 1_u64 << kind as u32;
+    }
+
+    /// Adds those of another part of the request.
+    pub(in crate::inspect) fn join(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Tells whether there are none.
+    pub(in crate::inspect) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Notes the answer to the request.
+    pub(in crate::inspect) fn answered(self, status: u16, facts: &mut Facts) {
+        if self.is_empty() {
+            return;
+        }
+        for evidence in &mut facts.evidence {
+            if self.0 & 1_u64 << evidence.kind as u32 != 0
+                && let Some(http) = &mut evidence.http
+            {
+                http.status = Some(status);
+            }
+        }
+    }
+}
+
+/// Splits a request line: the method, and all between it and the version, odd as it may be.
+pub(super) fn request_line(line: &[u8]) -> (&[u8], &[u8]) {
+    let line = trim(line);
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let method_len = line.iter().position(is_space).unwrap_or(line.len());
+    let (method, target) = line.split_at(method_len);
+    let target = target.trim_ascii();
+    if super::probe::ends_with_version(target) {
+        let version = target.iter().rposition(is_space).unwrap_or(target.len());
+        return (method, target[..version].trim_ascii_end());
+    }
+    (method, target)
+}
+
+/// Decodes Basic credentials: `user:password`.
+pub(super) fn basic(credentials: &[u8]) -> Option<Vec<u8>> {
+    let credentials = credentials.trim_ascii();
+    if credentials.is_empty() || credentials.len() > BASIC_LEN_MAX {
+        return None;
+    }
+    BASE64.decode(credentials).ok()
+}
+
+/// Splits a credential into its scheme and what is behind it (RFC 9110 §11.4).
+fn scheme(value: &[u8]) -> (&[u8], &[u8]) {
+    let len = value.iter().position(|byte| *byte <= b' ').unwrap_or(value.len());
+    let (scheme, secret) = value.split_at(len);
+    (scheme, trim(secret))
+}
+
+/// Takes off quotes around a whole value, and what is around the text inside.
+fn unquoted(value: &[u8]) -> &[u8] {
+    match value {
+        [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => trim(inner),
+        [b'"' | b'\''] => &[],
+        _ => value,
     }
 }
 
@@ -151,82 +413,5 @@ fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
             quoted ^= *byte == b'"';
             *byte == b',' && !quoted
         })
-        .map(<[u8]>::trim_ascii)
-}
-
-/// Says which request it was, without what must not be said.
-pub(super) fn describe(head: &[u8], place: &'static str) -> HttpContext {
-    let mut context = HttpContext { place, ..HttpContext::default() };
-    let mut secrets: Vec<Vec<u8>> = Vec::new();
-    let mut request_line: &[u8] = &[];
-    let mut shown: [Cow<'_, [u8]>; 3] = Default::default();
-    for_each_line(
-        head,
-        |line| request_line = line,
-        |name, value| {
-            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-            if is("host") {
-                shown[0] = value;
-            } else if is("x-forwarded-for") || (is("forwarded") && shown[1].is_empty()) {
-                shown[1] = value;
-            } else if is("user-agent") {
-                shown[2] = value;
-            } else if is("authorization") || is("apikey") || is("internal-key") {
-                let words = value.split(|byte| matches!(byte, b' ' | b'\t' | b','));
-                secrets.extend(words.filter(|word| word.len() > 7).map(<[u8]>::to_vec));
-            }
-        },
-    );
-    let mut words =
-        request_line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
-    let method = words.next().unwrap_or(&[]);
-    let target = words.next().unwrap_or(&[]);
-    if let Some(query) = memchr::memchr(b'?', target) {
-        let values = target[query + 1..].split(|byte| *byte == b'&').filter_map(|parameter| {
-            let equals = memchr::memchr(b'=', parameter)?;
-            Some(parameter[equals + 1..].to_vec()).filter(|value| value.len() > 7)
-        });
-        secrets.extend(values);
-    }
-    context.method = text(method, &secrets);
-    context.host = text(&shown[0], &secrets);
-    context.path = text(&without_values(target), &secrets);
-    context.forwarded_for = text(&shown[1], &secrets);
-    context.user_agent = text(&shown[2], &secrets);
-    context
-}
-
-/// Returns a target with the names of its query's parameters, and no values.
-fn without_values(target: &[u8]) -> Vec<u8> {
-    let (path, query) = match memchr::memchr(b'?', target) {
-        Some(at) => (&target[..at], Some(&target[at + 1..])),
-        None => (target, None),
-    };
-    // The user part of an absolute form is a credential.
-    let path = match (path.windows(3).position(|w| w == b"://"), memchr::memchr(b'@', path)) {
-        (Some(scheme), Some(at)) if at > scheme => [&path[..scheme + 3], &path[at + 1..]].concat(),
-        _ => path.to_vec(),
-    };
-    // A segment that is a JWT is not shown.
-    let segments = path.split(|byte| *byte == b'/').map(|segment| {
-        let is_token = segment.starts_with(b"eyJ") || segment.len() > 64;
-        if is_token { b"(masked)".as_slice() } else { segment }
-    });
-    let mut out = segments.collect::<Vec<_>>().join(&b'/');
-    let Some(query) = query else { return out };
-    for (index, parameter) in query.split(|byte| *byte == b'&').enumerate() {
-        out.push(if index == 0 { b'?' } else { b'&' });
-        let name_len = memchr::memchr(b'=', parameter).unwrap_or(parameter.len());
-        let name = &parameter[..name_len];
-        out.extend_from_slice(if name.len() > 64 { b"(masked)" } else { name });
-    }
-    out
-}
-
-/// Returns text of the wire, cut; nothing where a secret of the same request stands in it.
-fn text(bytes: &[u8], secrets: &[Vec<u8>]) -> String {
-    if secrets.iter().any(|secret| memchr::memmem::find(bytes, secret).is_some()) {
-        return "(masked)".to_owned();
-    }
-    String::from_utf8_lossy(bytes).chars().take(TEXT_LEN_MAX).collect()
+        .map(trim)
 }

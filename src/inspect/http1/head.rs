@@ -1,4 +1,7 @@
 //! One head: its lines, and what they say of the message's length (RFC 9112 §2 to §6).
+//!
+//! Lenient, as nobody knows which server reads it: lines end with LF, CRLF or a lone CR; white space,
+//! control characters and a byte order mark around a name are no part of it.
 
 use std::borrow::Cow;
 
@@ -7,59 +10,154 @@ use super::body::Body;
 
 /// What a head says of its message, beside credentials.
 #[derive(Default, Clone, Copy)]
-pub(super) struct Framing {
-    method: [u8; 8],
+pub(in crate::inspect) struct Framing {
+    /// The request's method, as far as it matters.
+    pub(in crate::inspect) method: Method,
     length: Option<u64>,
     chunked: bool,
-    /// The body is a URL-encoded form.
-    pub(super) form: bool,
+    /// What the body is, where that is of interest.
+    pub(in crate::inspect) media: Media,
+    /// The body is compressed, and how.
+    pub(in crate::inspect) coding: Coding,
     /// The protocol that the sender asks to go on with.
     pub(super) upgrade: Upgrade,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub(super) expects: bool,
     /// `Server: WSO2 Carbon Server`.
-    pub(super) wso2_server: bool,
+    pub(in crate::inspect) wso2_server: bool,
+}
+
+/// Methods that change what follows.
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::inspect) enum Method {
+    /// `CONNECT`.
+    Connect,
+    /// `GET`.
+    Get,
+    /// `HEAD`.
+    Head,
+    /// Any other.
+    #[default]
+    Other,
+}
+
+impl Method {
+    /// Returns the method of a name, in any case.
+    pub(in crate::inspect) fn of(name: &[u8]) -> Self {
+        match name.len() {
+            3 if name.eq_ignore_ascii_case(b"GET") => Self::Get,
+            4 if name.eq_ignore_ascii_case(b"HEAD") => Self::Head,
+            7 if name.eq_ignore_ascii_case(b"CONNECT") => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Bodies that are looked into.
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::inspect) enum Media {
+    /// None of the others.
+    #[default]
+    Other,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+    /// JSON.
+    Json,
+    /// XML: may be SOAP.
+    Xml,
+}
+
+impl Media {
+    fn of(value: &[u8]) -> Self {
+        let kind = value.split(|byte| matches!(byte, b';' | b',')).next().unwrap_or(value);
+        let kind = trim(kind);
+        let is = |known: &[u8]| kind.eq_ignore_ascii_case(known);
+        let ends = |end: &[u8]| {
+            kind.len() > end.len() && kind[kind.len() - end.len()..].eq_ignore_ascii_case(end)
+        };
+        if is(b"application/x-www-form-urlencoded") {
+            Self::Form
+        } else if is(b"application/json") || is(b"text/json") || ends(b"+json") {
+            Self::Json
+        } else if is(b"text/xml")
+            || is(b"application/xml")
+            || is(b"multipart/related")
+            || ends(b"+xml")
+        {
+            Self::Xml
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// How a body is compressed.
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::inspect) enum Coding {
+    /// Not at all.
+    #[default]
+    None,
+    /// In gzip's or zlib's format.
+    Deflate,
+    /// In another way, which is not read.
+    Other,
 }
 
 impl Framing {
-    /// Notes the method; longer ones than `OPTIONS` are none that matter here.
-    pub(super) fn note_method(&mut self, method: &[u8]) {
-        self.method = [0; 8];
-        for (place, byte) in self.method.iter_mut().zip(method) {
-            *place = byte.to_ascii_uppercase();
-        }
-    }
-
-    pub(super) fn method_is(&self, method: &[u8]) -> bool {
-        self.method.iter().take_while(|byte| **byte != 0).eq(method.iter())
-    }
-
     /// Notes a header that frames the message; others are left alone.
-    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) {
-        if name.eq_ignore_ascii_case(b"content-length") {
-            // Of several, the first one that is a number; a list of equal ones is one.
-            let number = value.split(|byte| *byte == b',').next().unwrap_or(value);
-            let number = std::str::from_utf8(number.trim_ascii()).ok();
-            let digits = number.filter(|n| n.bytes().all(|byte| byte.is_ascii_digit()));
-            self.length = self.length.or(digits.and_then(|n| n.parse().ok()));
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            let last = value.rsplit(|byte| *byte == b',').next().unwrap_or(value).trim_ascii();
-            self.chunked = last.eq_ignore_ascii_case(b"chunked");
-        } else if name.eq_ignore_ascii_case(b"content-type") {
-            let kind = value.split(|byte| *byte == b';').next().unwrap_or(value).trim_ascii();
-            self.form = kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
-        } else if name.eq_ignore_ascii_case(b"upgrade") {
-            self.upgrade = match value.trim_ascii().to_ascii_lowercase().as_slice() {
-                b"websocket" => Upgrade::WebSocket,
-                b"h2c" => Upgrade::Http2,
-                b"" => Upgrade::None,
-                _ => Upgrade::Other,
-            };
-        } else if name.eq_ignore_ascii_case(b"server") {
-            self.wso2_server = value.starts_with(b"WSO2 Carbon Server");
+    pub(in crate::inspect) fn note(&mut self, name: &[u8], value: &[u8]) {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            6 if is(b"expect") => self.expects = value.eq_ignore_ascii_case(b"100-continue"),
+            6 if is(b"server") => self.wso2_server = value.starts_with(b"WSO2 Carbon Server"),
+            7 if is(b"upgrade") => self.upgrade = Upgrade::of(value),
+            // Of several, a server may read any.
+            12 if is(b"content-type") && self.media != Media::Form => {
+                self.media = Media::of(value);
+            }
+            14 if is(b"content-length") => self.note_length(value),
+            16 if is(b"content-encoding") => {
+                self.coding = match value.to_ascii_lowercase().as_slice() {
+                    b"" | b"identity" => Coding::None,
+                    b"gzip" | b"x-gzip" | b"deflate" => Coding::Deflate,
+                    _ => Coding::Other,
+                };
+            }
+            17 if is(b"transfer-encoding") => {
+                let last = value.rsplit(|byte| *byte == b',').next().unwrap_or(value);
+                let last = last.split(|byte| *byte == b';').next().unwrap_or(last);
+                let last = trim(last);
+                // "identity" was a name for no coding at all (RFC 2616 §3.6).
+                if !last.is_empty() && !last.eq_ignore_ascii_case(b"identity") {
+                    self.chunked = last.eq_ignore_ascii_case(b"chunked");
+                }
+            }
+            _ => {}
         }
     }
 
-    /// Returns the body behind a request's head, if there is one.
+    /// Of lengths that differ, the shortest is believed: what stands behind it is read, not passed over.
+    /// A plus sign and spaces are accepted, as `strtol` does; anything else is no length.
+    fn note_length(&mut self, value: &[u8]) {
+        for number in value.split(|byte| *byte == b',') {
+            let number = trim(number);
+            let number = number.strip_prefix(b"+").unwrap_or(number);
+            if number.is_empty() || !number.iter().all(u8::is_ascii_digit) {
+                continue;
+            }
+            // Too large for 64 bits: longer than any connection.
+            let number = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok());
+            let number = number.unwrap_or(u64::MAX);
+            self.length = Some(self.length.map_or(number, |known| known.min(number)));
+        }
+    }
+
+    /// Returns the body behind a request's head, if there is one. Chunked wins over a length
+    /// (RFC 9112 §6.3); a CONNECT has none (RFC 9110 §9.3.6).
     pub(super) fn body_of_request(&self) -> Option<Body> {
+        if self.method == Method::Connect {
+            return None;
+        }
         if self.chunked {
             return Some(Body::chunked());
         }
@@ -80,20 +178,49 @@ impl Framing {
 }
 
 /// Returns the length of the head at the beginning of `bytes`, with its blank line; line ends may lack
-/// the carriage return. `from` is where to begin the search.
+/// the carriage return, or have several. `from` is where to begin the search.
 pub(super) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     for at in memchr::memchr_iter(b'\n', bytes.get(from..)?) {
-        match bytes.get(from + at + 1..) {
-            Some([b'\n', ..]) => return Some(from + at + 2),
-            Some([b'\r', b'\n', ..]) => return Some(from + at + 3),
+        let behind = from + at + 1;
+        match bytes.get(behind..) {
+            Some([b'\n', ..]) => return Some(behind + 1),
+            Some([b'\r', b'\n', ..]) => return Some(behind + 2),
+            Some([b'\r', b'\r', rest @ ..]) => {
+                let returns = rest.iter().take_while(|byte| **byte == b'\r').count();
+                if rest.get(returns) == Some(&b'\n') {
+                    return Some(behind + 2 + returns + 1);
+                }
+            }
             _ => {}
         }
     }
     None
 }
 
-/// Calls `each` with every header line: name without spaces around it, unfolded value. The first line is
-/// handed to `first` unless it is a header itself.
+/// Takes the next line: its bytes without the end, and what is behind it. A lone CR ends a line, too: some
+/// servers think so (RFC 9112 §2.2 leaves it open).
+fn next_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memchr2(b'\r', b'\n', bytes)?;
+    let line = &bytes[..at];
+    if bytes[at] == b'\n' {
+        return Some((line, &bytes[at + 1..]));
+    }
+    let returns = bytes[at..].iter().take_while(|byte| **byte == b'\r').count();
+    let behind = match bytes.get(at + returns) {
+        Some(b'\n') => at + returns + 1,
+        Some(_) => at + 1,
+        None => at + returns,
+    };
+    Some((line, &bytes[behind..]))
+}
+
+/// Returns the length of the whole lines at the beginning of `bytes`.
+pub(super) fn whole_lines(bytes: &[u8]) -> usize {
+    memchr::memrchr2(b'\r', b'\n', bytes).map_or(0, |end| end + 1)
+}
+
+/// Calls `each` with every header line: name without what is around it, unfolded value. The first line is
+/// handed to `first` unless it is a header itself; it cannot be folded.
 pub(super) fn for_each_line<'a>(
     head: &'a [u8],
     mut first: impl FnMut(&'a [u8]),
@@ -101,65 +228,85 @@ pub(super) fn for_each_line<'a>(
 ) {
     let mut is_first = true;
     let mut rest = head;
-    while let Some(end) = memchr::memchr(b'\n', rest) {
-        let line = without_return(&rest[..end]);
-        rest = &rest[end + 1..];
-        let mut whole = Cow::Borrowed(line);
-        // A line that begins with white space belongs to the one before (RFC 9112 §5.2).
-        while let [b' ' | b'\t', ..] = rest {
-            let Some(end) = memchr::memchr(b'\n', rest) else { break };
-            let folded = whole.to_mut();
-            folded.push(b' ');
-            folded.extend_from_slice(without_return(&rest[..end]).trim_ascii_start());
-            rest = &rest[end + 1..];
-        }
+    while let Some((line, behind)) = next_line(rest) {
+        rest = behind;
         let was_first = std::mem::take(&mut is_first);
-        match split(&whole) {
-            Some(colon) if !was_first || is_header_name(&whole[..colon]) => {
-                let (name_len, value_at) = (trimmed_len(&whole[..colon]), colon + 1);
-                // The name is never folded: it lies in the line itself.
-                let lead = line.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-                let name = line.get(lead..name_len).unwrap_or(&[]);
-                let value = match whole {
-                    Cow::Borrowed(line) => Cow::Borrowed(line[value_at..].trim_ascii()),
-                    Cow::Owned(line) => Cow::Owned(line[value_at..].trim_ascii().to_vec()),
-                };
-                each(name, value);
-            }
-            _ if was_first => first(line),
-            _ => {}
+        let colon = memchr::memchr(b':', line);
+        if was_first && !colon.is_some_and(|colon| is_header_line(line, colon)) {
+            first(line);
+            continue;
+        }
+        let Some(colon) = colon else { continue };
+        let name = trim(&line[..colon]);
+        let value = trim(&line[colon + 1..]);
+        if let [b' ' | b'\t', ..] = rest {
+            let (value, behind) = unfold(value, rest);
+            rest = behind;
+            each(name, Cow::Owned(value));
+        } else {
+            each(name, Cow::Borrowed(value));
         }
     }
 }
 
-/// Reads a response's head: its status (0 where there is none) and its framing.
-pub(super) fn response(head: &[u8]) -> (u16, Framing) {
-    let (mut status, mut framing) = (0, Framing::default());
+/// Joins a value with the lines that continue it (RFC 9112 §5.2); returns what is behind these.
+fn unfold<'a>(value: &[u8], mut rest: &'a [u8]) -> (Vec<u8>, &'a [u8]) {
+    let mut whole = value.to_vec();
+    while let [b' ' | b'\t', ..] = rest {
+        let Some((line, behind)) = next_line(rest) else { break };
+        let line = trim(line);
+        if !whole.is_empty() && !line.is_empty() {
+            whole.push(b' ');
+        }
+        whole.extend_from_slice(line);
+        rest = behind;
+    }
+    (whole, rest)
+}
+
+/// Reads lines of a response's head: its status, where the first line tells it, and its framing.
+pub(super) fn response(lines: &[u8], framing: &mut Framing) -> Option<u16> {
+    let mut status = None;
     for_each_line(
-        head,
+        lines,
         |line| {
-            let digits = line.split(|byte| *byte == b' ').find(|word| word.len() == 3);
+            let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+            let digits = line.split(is_space).filter(|word| !word.is_empty()).nth(1);
             let number = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-            status = number.and_then(|number| number.parse().ok()).unwrap_or(0);
+            status = number.and_then(|number| number.parse().ok());
         },
         |name, value| framing.note(name, &value),
     );
-    (status, framing)
+    status
 }
 
-fn split(line: &[u8]) -> Option<usize> {
-    memchr::memchr(b':', line)
+/// Tells whether a first line is a header and no request line: a name of its own before the colon.
+fn is_header_line(line: &[u8], colon: usize) -> bool {
+    let name = trim(&line[..colon]);
+    !name.is_empty()
+        && name.iter().all(|byte| super::probe::is_token(*byte))
+        && !super::probe::ends_with_version(line)
 }
 
-fn is_header_name(name: &[u8]) -> bool {
-    let name = &name[..trimmed_len(name)];
-    !name.is_empty() && name.iter().all(|byte| super::probe::is_token(*byte))
+/// Takes off what is no part of a name or a value: white space, control characters, a byte order mark.
+pub(in crate::inspect) fn trim(bytes: &[u8]) -> &[u8] {
+    let mut bytes = bytes;
+    while let [first, rest @ ..] = bytes
+        && is_around(*first)
+    {
+        bytes = rest;
+    }
+    if let [0xef, 0xbb, 0xbf, rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., last] = bytes
+        && is_around(*last)
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
-fn trimmed_len(name: &[u8]) -> usize {
-    name.trim_ascii_end().len()
-}
-
-fn without_return(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
+fn is_around(byte: u8) -> bool {
+    byte <= b' ' || byte == 0x7f
 }

@@ -1,67 +1,70 @@
 //! HTTP/1.0 and 1.1 by real framing (RFC 9112): which bytes are heads, and what their credentials are.
 //!
-//! Takes both sides of a connection; gives evidence of presented credentials. Bodies are skipped by their
-//! framing, unless a form may hold a token. A head that another parser would reject is still read line by
-//! line. Never looks for credentials in bodies of other kinds, in responses, or behind an upgrade.
+//! Takes both sides of a connection; gives evidence of presented credentials. Bodies are passed over by
+//! their framing, unless they may hold a credential: forms, SOAP requests, JSON answers. A head that another
+//! parser would reject is still read line by line. What follows an upgrade or a CONNECT has its own reader.
+//! Never looks for credentials in other bodies or in the heads of responses.
 
+mod answers;
 mod body;
+mod content;
 mod credentials;
+mod describe;
 mod form;
 mod head;
+mod json;
+mod message;
 mod probe;
+mod soap;
+mod switch;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
-
-use super::{Context, Inspector, Progress, Protocol, Uninspected};
+use super::{Context, Inspector, Progress, Uninspected};
 use crate::packet::{At, Side};
+use answers::Answers;
 use body::Body;
-use credentials::Presented;
-use form::Form;
-use head::{Framing, head_end};
+pub(super) use content::Content;
+pub(super) use credentials::{Firsts, Presented};
+pub(super) use describe::Description;
+pub(super) use head::{Framing, Method, trim};
+use head::{head_end, whole_lines};
 pub(super) use probe::probe;
+use switch::{Next, Upgrade};
 
 /// Bytes of one head that are held: servers allow 8 to 48 KiB. Beyond it, whole lines are evaluated and
-/// dropped, so that a longer head is read all the same.
+/// dropped, so that a longer head is read all the same; a single line of this length is not.
 pub const HEAD_LEN_MAX: usize = 64 << 10;
 
-/// Requests whose answers may lag behind: what clients pipeline, many times over.
-const UNANSWERED_MAX: usize = 256;
-
-/// HTTP/1's reader.
+/// HTTP/1's reader. Holds heads and tokens, and therefore has no `Debug`.
 pub struct Http1 {
     client: Side,
+    /// Tunnels around this conversation.
+    depth: u8,
     requests: Half,
     responses: Half,
-    unanswered: VecDeque<Asked>,
+    /// What the request's head at hand presents.
     presented: Presented,
-    form: Option<Form>,
-    /// The last request asked for another protocol; nobody has answered yet.
-    switching: bool,
-}
-
-/// What is remembered of a request until its answer.
-#[derive(Clone, Copy)]
-struct Asked {
-    head: bool,
-    connect: bool,
-    upgrade: Upgrade,
-    evidence: bool,
-}
-
-/// Which protocol a request asked to go on with.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) enum Upgrade {
-    /// None.
-    #[default]
-    None,
-    /// `WebSocket` (RFC 6455).
-    WebSocket,
-    /// HTTP/2 (RFC 7540 §3.2).
-    Http2,
-    /// Any other.
-    Other,
+    /// What is said of a request whose head was too long to be held.
+    spilled: Option<Box<Description>>,
+    /// What the response's head at hand says.
+    answer: (Option<u16>, Framing),
+    answers: Answers,
+    /// The head of the last request with a body, and its number.
+    posted: (u32, Vec<u8>),
+    /// The body of the request at hand, where it may hold a credential.
+    form: Option<Content>,
+    /// The body of the response at hand, where it may issue a token.
+    issued: Option<Content>,
+    /// The request and the status that it answers.
+    issued_of: (Option<u32>, u16),
+    /// What the last request asked to go on with; nobody has answered yet.
+    asked: Upgrade,
+    /// The server agreed: what comes behind the request at hand is the new protocol's.
+    agreed: bool,
+    /// The server answered before it saw the body that the client announced.
+    refused: bool,
+    next: Option<Next>,
 }
 
 /// One side's place in its messages.
@@ -71,6 +74,8 @@ struct Half {
     held: Vec<u8>,
     scanned: usize,
     start: At,
+    /// The rest of a line that is too long is passed over.
+    in_long_line: bool,
 }
 
 #[derive(Default)]
@@ -78,10 +83,14 @@ enum State {
     /// Between messages.
     #[default]
     Start,
+    /// Nothing known: a piece that begins a message is waited for.
+    Seek,
     /// Inside a head.
     Head,
     /// Inside a body.
     Body(Body),
+    /// Another protocol's.
+    Switched,
     /// Not read any more.
     Dead,
 }
@@ -91,22 +100,100 @@ impl Http1 {
     pub fn new(client: Side) -> Self {
         Self {
             client,
+            depth: 0,
             requests: Half::default(),
             responses: Half::default(),
-            unanswered: VecDeque::new(),
             presented: Presented::default(),
+            spilled: None,
+            answer: (None, Framing::default()),
+            answers: Answers::default(),
+            posted: (0, Vec::new()),
             form: None,
-            switching: false,
+            issued: None,
+            issued_of: (None, 0),
+            asked: Upgrade::None,
+            agreed: false,
+            refused: false,
+            next: None,
         }
+    }
+
+    /// Tells which sides were joined after their beginning: there, a message is waited for.
+    #[must_use]
+    pub fn midway(mut self, midway: [bool; 2]) -> Self {
+        for side in Side::BOTH {
+            if midway[side.index()] {
+                self.half(side).state = State::Seek;
+            }
+        }
+        self
+    }
+
+    /// Tells how many tunnels are around this conversation.
+    #[must_use]
+    pub(super) fn nested(mut self, depth: u8) -> Self {
+        self.depth = depth;
+        self
     }
 
     fn half(&mut self, side: Side) -> &mut Half {
         if side == self.client { &mut self.requests } else { &mut self.responses }
     }
 
+    /// Looks for a message at the beginning of a piece.
+    fn take_seek(&mut self, side: Side, at: At, bytes: &[u8]) -> usize {
+        let begins = if side == self.client {
+            probe::may_be_request(bytes)
+        } else {
+            probe::may_be_response(bytes)
+        };
+        if !begins {
+            return bytes.len();
+        }
+        let half = self.half(side);
+        half.state = State::Head;
+        half.start = at;
+        0
+    }
+
+    /// Looks at the first byte behind a message.
+    fn take_start(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> usize {
+        if side == self.client && self.agreed {
+            self.requests.state = State::Switched;
+            return 0;
+        }
+        let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let Some(rest) = bytes.get(blank..).filter(|rest| !rest.is_empty()) else {
+            return bytes.len();
+        };
+        if side != self.client {
+            let begins = probe::may_be_response(rest);
+            self.responses.state = if begins { State::Head } else { State::Seek };
+            self.responses.start = at;
+            return if begins { blank } else { bytes.len() };
+        }
+        if self.asked != Upgrade::None && !probe::may_be_http(rest) {
+            // The answer is not captured, or is late: the bytes themselves decide.
+            self.go_on_with(self.asked, rest, context);
+            return 0;
+        }
+        self.requests.state = State::Head;
+        self.requests.start = at;
+        self.presented.clear();
+        self.spilled = None;
+        blank
+    }
+
     /// Takes what of a head is there; returns the bytes used up.
     fn take_head(&mut self, side: Side, bytes: &[u8], context: &mut Context<'_>) -> usize {
         let half = self.half(side);
+        if half.in_long_line {
+            let Some(end) = memchr::memchr(b'\n', bytes) else { return bytes.len() };
+            half.in_long_line = false;
+            // The end of the line stays, as a blank line may follow.
+            half.held.push(b'\n');
+            return end + 1;
+        }
         if half.held.is_empty() {
             if let Some(end) = head_end(bytes, 0) {
                 self.message(side, &bytes[..end], context);
@@ -117,14 +204,19 @@ impl Http1 {
             let known = half.held.len();
             half.held.extend_from_slice(bytes);
             if let Some(end) = head_end(&half.held, half.scanned) {
-                let held = std::mem::take(&mut half.held);
+                let mut held = std::mem::take(&mut half.held);
                 half.scanned = 0;
                 self.message(side, &held[..end], context);
+                held.clear();
+                // The memory is for the next head, unless that would be a burden.
+                if held.capacity() <= HELD_KEPT_MAX {
+                    self.half(side).held = held;
+                }
                 return end.saturating_sub(known);
             }
         }
-        // A line end may be followed by the blank line's: look at it again.
-        half.scanned = half.held.len().saturating_sub(2);
+        let half = self.half(side);
+        half.scanned = rescan_from(&half.held);
         if half.held.len() > HEAD_LEN_MAX {
             self.spill(side, context);
         }
@@ -134,162 +226,59 @@ impl Http1 {
     /// A head is longer than what is held: its whole lines are evaluated and dropped.
     fn spill(&mut self, side: Side, context: &mut Context<'_>) {
         let half = self.half(side);
+        half.scanned = 0;
         // The last whole line stays: it may be folded.
-        let lines = memchr::memrchr(b'\n', &half.held)
+        let end = memchr::memrchr(b'\n', &half.held)
             .and_then(|last| memchr::memrchr(b'\n', &half.held[..last]))
             .map(|end| end + 1);
-        let Some(end) = lines else {
+        let Some(end) = end else {
             // One line without an end: nobody knows what it would have been.
-            half.held.truncate(0);
-            half.scanned = 0;
+            half.held.clear();
+            half.in_long_line = true;
             context.facts.uninspected.add(Uninspected::LIMIT);
             return;
         };
         let rest = half.held.split_off(end);
         let whole = std::mem::replace(&mut half.held, rest);
-        half.scanned = 0;
         if side == self.client {
-            self.presented.lines(&whole, context);
-        }
-    }
-
-    /// Takes a whole head.
-    fn message(&mut self, side: Side, head: &[u8], context: &mut Context<'_>) {
-        if side == self.client {
-            self.request(head, context);
+            let description = self.spilled.get_or_insert_default();
+            description.lines(&whole, &context.options.auth_headers);
+            self.presented.lines(&whole, self.requests.start, context);
         } else {
-            self.response(head, context);
+            let status = head::response(&whole, &mut self.answer.1);
+            self.answer.0 = self.answer.0.or(status);
         }
-    }
-
-    fn request(&mut self, head: &[u8], context: &mut Context<'_>) {
-        let at = self.requests.start;
-        let mut presented = std::mem::take(&mut self.presented);
-        presented.lines(head, context);
-        let framing = presented.framing;
-        let evidence = presented.report(at, head, context);
-        context.facts.requests += 1;
-        let (is_head, connect) = (framing.method_is(b"HEAD"), framing.method_is(b"CONNECT"));
-        if self.unanswered.len() < UNANSWERED_MAX {
-            let upgrade = framing.upgrade;
-            self.unanswered.push_back(Asked { head: is_head, connect, upgrade, evidence });
-        }
-        self.switching = connect || framing.upgrade != Upgrade::None;
-        self.form = (framing.form && !framing.method_is(b"GET"))
-            .then(|| Form::new(at, presented.has_bearer(), head));
-        self.requests.state = match framing.body_of_request() {
-            Some(body) => State::Body(body),
-            None => State::Start,
-        };
-        if matches!(self.requests.state, State::Start) {
-            self.form = None;
-        }
-    }
-
-    fn response(&mut self, head: &[u8], context: &mut Context<'_>) {
-        let (status, framing) = head::response(head);
-        if framing.wso2_server {
-            context.facts.wso2_server = true;
-        }
-        let informational = (100..200).contains(&status) && status != 101;
-        if informational {
-            self.responses.state = State::Start;
-            return;
-        }
-        let asked = self.unanswered.pop_front();
-        if asked.is_some_and(|asked| asked.evidence) {
-            for evidence in &mut context.facts.evidence {
-                if let Some(http) = &mut evidence.http
-                    && http.status.is_none()
-                {
-                    http.status = Some(status);
-                }
-            }
-        }
-        let connected = asked.is_some_and(|a| a.connect) && (200..300).contains(&status);
-        if status == 101 {
-            self.switch(asked.map_or(framing.upgrade, |a| a.upgrade), context);
-            return;
-        }
-        if connected {
-            // What follows is a conversation of its own; clear HTTP is read, the rest is not.
-            self.switching = true;
-            self.responses.state = State::Start;
-            return;
-        }
-        if asked.is_some_and(|a| a.connect || a.upgrade != Upgrade::None) {
-            self.switching = false;
-        }
-        let no_body =
-            asked.is_some_and(|a| a.head) || status == 204 || status == 304 || status == 0;
-        self.responses.state = if no_body {
-            State::Start
-        } else {
-            framing.body_of_response().map_or(State::Start, State::Body)
-        };
-    }
-
-    /// The server agreed to another protocol.
-    fn switch(&mut self, upgrade: Upgrade, context: &mut Context<'_>) {
-        match upgrade {
-            Upgrade::WebSocket => context.facts.protocol = Some(Protocol::WebSocket),
-            Upgrade::Http2 => {
-                context.facts.protocol = Some(Protocol::Http2);
-                context.facts.uninspected.add(Uninspected::LIMIT);
-            }
-            Upgrade::None | Upgrade::Other => {}
-        }
-        self.requests.state = State::Dead;
-        self.responses.state = State::Dead;
     }
 
     /// Takes bytes of a body; returns the bytes used up.
     fn take_body(&mut self, side: Side, bytes: &[u8], context: &mut Context<'_>) -> usize {
         let from_client = side == self.client;
-        let Self { requests, responses, form, .. } = self;
-        let half = if from_client { requests } else { responses };
+        if from_client && std::mem::take(&mut self.refused) && probe::may_be_request(bytes) {
+            // The body was refused, and the client goes on without it.
+            self.end_content(side, false, context);
+            self.requests.state = State::Start;
+            return 0;
+        }
+        let Self { requests, responses, form, issued, .. } = self;
+        let (half, content) = if from_client { (requests, form) } else { (responses, issued) };
         let State::Body(body) = &mut half.state else { return bytes.len() };
-        let mut form = if from_client { form.as_mut() } else { None };
-        let taken = body.take(bytes, |content| {
-            if let Some(form) = &mut form {
-                form.content(content, context);
+        let taken = if let Some(content) = content {
+            let mut wanted = true;
+            let taken = body.take(bytes, |part| wanted = wanted && content.take(part));
+            if body.is_over() || body.is_lost() || !wanted {
+                let is_over = body.is_over();
+                self.end_content(side, is_over, context);
             }
-        });
-        if body.is_over() {
-            if let Some(form) = form {
-                form.end(context);
-            }
-            if from_client {
-                self.form = None;
-            }
-            self.half(side).state = State::Start;
-        } else if body.is_lost() {
-            // A chunk that is none: what follows is read as lines.
-            self.form = None;
-            self.half(side).state = State::Start;
+            taken
+        } else {
+            body.take(bytes, |_| {})
+        };
+        let half = self.half(side);
+        if matches!(&half.state, State::Body(body) if body.is_over() || body.is_lost()) {
+            // Behind a chunk that is none, a request's bytes are read as lines.
+            half.state = State::Start;
         }
         taken
-    }
-
-    /// Looks at the first byte behind a message.
-    fn take_start(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> usize {
-        let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        let Some(rest) = bytes.get(blank..).filter(|rest| !rest.is_empty()) else {
-            return bytes.len();
-        };
-        if side == self.client && rest.starts_with(b"PRI * HTTP/2.0") {
-            context.facts.protocol = Some(Protocol::Http2);
-            context.facts.uninspected.add(Uninspected::LIMIT);
-            self.requests.state = State::Dead;
-            self.responses.state = State::Dead;
-            return bytes.len();
-        }
-        let switching = self.switching;
-        let half = self.half(side);
-        let goes_on = !switching || probe::may_be_http(rest);
-        half.state = if goes_on { State::Head } else { State::Dead };
-        half.start = at;
-        blank
     }
 
     /// Counts what is complete of a head that will not be finished.
@@ -299,12 +288,31 @@ impl Http1 {
         if !matches!(self.requests.state, State::Head) {
             return;
         }
-        let whole = memchr::memrchr(b'\n', &held).map_or(0, |end| end + 1);
-        let mut presented = std::mem::take(&mut self.presented);
-        presented.lines(&held[..whole], context);
-        if whole > 0 || presented.is_any() {
-            context.facts.requests += 1;
-            presented.report(self.requests.start, &held[..whole], context);
+        let whole = &held[..whole_lines(&held)];
+        if whole.is_empty() && self.spilled.is_none() {
+            return;
+        }
+        self.request_lines(whole, context);
+        context.facts.requests += 1;
+    }
+
+    /// Gives bytes to the reader of the new protocol.
+    fn pass(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) {
+        let progress = match &mut self.next {
+            Some(next) => next.data(side, at, bytes, context),
+            None => Progress::Enough,
+        };
+        self.follow(progress);
+    }
+
+    /// The new protocol's reader may have had enough.
+    fn follow(&mut self, progress: Progress) {
+        if progress == Progress::Enough {
+            for half in [&mut self.requests, &mut self.responses] {
+                if matches!(half.state, State::Switched) {
+                    half.state = State::Dead;
+                }
+            }
         }
     }
 
@@ -318,14 +326,37 @@ impl Http1 {
     }
 }
 
+/// Memory for a head that is kept between heads.
+const HELD_KEPT_MAX: usize = 4 << 10;
+
+/// Returns where to go on looking for a head's end: its last line end may be a blank line's begin.
+fn rescan_from(held: &[u8]) -> usize {
+    let returns = held.iter().rev().take_while(|byte| **byte == b'\r').count();
+    held.len().saturating_sub(returns + 1)
+}
+
 impl Inspector for Http1 {
     fn data(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> Progress {
+        if side != self.client
+            && bytes.starts_with(b"HTTP/1.")
+            && self.answers.next().is_some()
+            && matches!(&self.responses.state, State::Body(body) if body.is_until_close())
+        {
+            // A body without a length that did not end with the connection.
+            self.end_content(side, true, context);
+            self.responses.state = State::Start;
+        }
         let mut rest = bytes;
         while !rest.is_empty() {
             let taken = match self.half(side).state {
                 State::Start => self.take_start(side, at, rest, context),
+                State::Seek => self.take_seek(side, at, rest),
                 State::Head => self.take_head(side, rest, context),
                 State::Body(_) => self.take_body(side, rest, context),
+                State::Switched => {
+                    self.pass(side, at, rest, context);
+                    break;
+                }
                 State::Dead => break,
             };
             rest = rest.get(taken..).unwrap_or(&[]);
@@ -334,37 +365,59 @@ impl Inspector for Http1 {
     }
 
     fn gap(&mut self, side: Side, len: u64, context: &mut Context<'_>) -> Progress {
-        let has_form = side == self.client && self.form.is_some();
-        if let State::Body(body) = &mut self.half(side).state
-            && body.skip(len)
-        {
-            if has_form {
-                context.facts.uninspected.add(Uninspected::HOLE);
-                self.form = None;
+        let from_client = side == self.client;
+        let has_content = if from_client { self.form.is_some() } else { self.issued.is_some() };
+        match &mut self.half(side).state {
+            // Nothing begins where nothing was found yet.
+            State::Dead | State::Seek => return self.progress(),
+            State::Switched => {
+                let progress = self.next.as_mut().map(|next| next.gap(side, len, context));
+                self.follow(progress.unwrap_or(Progress::Enough));
+                return self.progress();
             }
-            let over = matches!(&self.half(side).state, State::Body(body) if body.is_over());
-            if over {
-                self.half(side).state = State::Start;
+            State::Body(body) => {
+                let in_body = body.skip(len);
+                let is_over = body.is_over();
+                if has_content {
+                    context.facts.uninspected.add(Uninspected::HOLE);
+                    self.end_content(side, false, context);
+                }
+                if in_body {
+                    if is_over {
+                        self.half(side).state = State::Start;
+                    }
+                    return Progress::More;
+                }
             }
-            return Progress::More;
+            State::Start | State::Head => {}
         }
-        if matches!(self.half(side).state, State::Dead) {
-            return self.progress();
-        }
-        if side == self.client {
+        if from_client {
             self.give_up_head(context);
-            self.form = None;
         }
         context.facts.uninspected.add(Uninspected::HOLE);
+        self.answers.lose();
         self.half(side).state = State::Dead;
         self.progress()
     }
 
     fn close(&mut self, side: Side, context: &mut Context<'_>) -> Progress {
-        if side == self.client {
-            self.give_up_head(context);
+        let from_client = side == self.client;
+        match &self.half(side).state {
+            State::Switched => {
+                let progress = self.next.as_mut().map(|next| next.close(side, context));
+                self.follow(progress.unwrap_or(Progress::Enough));
+                return self.progress();
+            }
+            State::Body(body) => {
+                let is_whole = body.is_until_close();
+                self.end_content(side, is_whole, context);
+            }
+            State::Head if from_client => self.give_up_head(context),
+            _ => {}
         }
-        self.half(side).state = State::Dead;
+        let half = self.half(side);
+        half.state = State::Dead;
+        half.held = Vec::new();
         self.progress()
     }
 
@@ -372,10 +425,12 @@ impl Inspector for Http1 {
         let from_client = side == self.client;
         let half = if from_client { &self.requests } else { &self.responses };
         match &half.state {
-            State::Body(_) if from_client && self.form.is_some() => 0,
+            State::Body(_) if from_client && (self.form.is_some() || self.refused) => 0,
+            State::Body(_) if !from_client && self.issued.is_some() => 0,
             State::Body(body) => body.skippable(),
             State::Dead => u64::MAX,
-            State::Start | State::Head => 0,
+            State::Switched => self.next.as_ref().map_or(u64::MAX, |next| next.skippable(side)),
+            State::Start | State::Seek | State::Head => 0,
         }
     }
 }

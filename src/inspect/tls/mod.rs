@@ -202,16 +202,16 @@ impl Half {
             // An SSLv2 ClientHello has the highest version that the client speaks (RFC 5246 E.2).
             if first && from_client && header[0] & 0x80 != 0 && header[2] == 1 {
                 let tls = context.facts.tls.get_or_insert_default();
-                tls.version.get_or_insert(u16::from_be_bytes([header[3], header[4]]));
+                let version = u16::from_be_bytes([header[3], header[4]]);
+                tls.version.get_or_insert(version);
             }
             // Otherwise an answer in clear: the connection is not going to be encrypted, nor renamed.
             return Step::Done;
         }
         self.left = usize::from(u16::from_be_bytes([header[3], header[4]]));
         match header[0] {
-            record::CHANGE_CIPHER_SPEC => Step::Done,
             record::APPLICATION_DATA if first => Step::Midway,
-            record::APPLICATION_DATA => Step::Done,
+            record::CHANGE_CIPHER_SPEC | record::APPLICATION_DATA => Step::Done,
             _ => Step::Go,
         }
     }

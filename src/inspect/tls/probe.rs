@@ -61,7 +61,7 @@ fn handshake(header: [u8; HEADER_LEN], body: &[u8]) -> Probe {
 /// as a server's answer.
 fn alert(header: [u8; HEADER_LEN], body: &[u8]) -> Probe {
     match (u16::from_be_bytes([header[3], header[4]]), body) {
-        (2, [level, _, ..]) if matches!(level, 1 | 2) => Probe::Confirmed(Sender::Responder),
+        (2, [1 | 2, _, ..]) => Probe::Confirmed(Sender::Responder),
         (2, [_, _, ..]) => Probe::Excluded,
         (2, _) => Probe::Undecided,
         (18..=128, _) => midway(header, body, &[]),
@@ -105,7 +105,7 @@ fn midway(header: [u8; HEADER_LEN], body: &[u8], other: &[u8]) -> Probe {
     if different as usize >= SAMPLE_DIFFERENT_MIN { confirmed } else { Probe::Excluded }
 }
 
-/// An SSLv2 ClientHello that offers SSLv3 or later (RFC 5246 E.2), or SSLv2 itself.
+/// A ClientHello in the format of SSL 2 that offers SSL 3 or later (RFC 5246 E.2), or SSL 2 itself.
 fn ssl2_hello(bytes: &[u8]) -> Probe {
     match bytes {
         [_, _, message, ..] if *message != 1 => return Probe::Excluded,

@@ -1,11 +1,17 @@
 //! Tests of HTTP/1: what counts, in any pieces, and what does not.
 
+mod context;
+mod conversations;
+mod credentials;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::flow::testing::{CLIENT, SERVER, tcp};
+use crate::inspect::connection::Connection;
 use crate::inspect::secret::Fingerprinter;
-use crate::inspect::{EvidenceKind, Facts, Options, Tools};
-use crate::packet::Timestamp;
+use crate::inspect::{EvidenceKind, Facts, Options, Protocol, Tools};
+use crate::packet::{TcpFlags, Timestamp};
 
 fn tools() -> Tools {
     Tools { options: Options::default(), fingerprinter: Fingerprinter::new(b"test") }
@@ -24,6 +30,50 @@ fn read(pieces: &[(bool, &[u8])]) -> Facts {
         http.close(side, &mut tools.context(&mut facts));
     }
     facts
+}
+
+/// Sends pieces of both sides as packets of one connection, from its handshake or without it.
+fn converse(pieces: &[(bool, &[u8])], midway: bool) -> Facts {
+    let tools = tools();
+    let mut connection = Connection::new();
+    let (mut next, start) = ([100_u32, 900], (!midway).then_some([100, 900]));
+    let ports = {
+        let packet = tcp(CLIENT, SERVER, 0, 0, 0, 0);
+        [Side::Low, Side::High].map(|side| packet.key.port(side))
+    };
+    for (index, (from_client, bytes)) in pieces.iter().enumerate() {
+        let (from, to) = if *from_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+        let side = usize::from(!from_client);
+        let len = u32::try_from(bytes.len()).unwrap();
+        let mut packet = tcp(from, to, TcpFlags::ACK, next[side], 0, len);
+        packet.at = At { frame: index as u64 + 1, time: Timestamp(0) };
+        next[side] += len;
+        connection.packet(&packet, bytes, start.map(|start| start[side]), None, &tools);
+    }
+    connection.finish(ports, &tools)
+}
+
+/// Reads a conversation in every way that must make no difference, and gives its facts as they are whole.
+fn in_all_ways(pieces: &[(bool, &[u8])]) -> Facts {
+    let counts = |facts: &Facts| {
+        let mut counts: Vec<_> = facts.evidence.iter().map(|e| (e.kind, e.count)).collect();
+        counts.sort_unstable();
+        (counts, facts.requests, facts.protocol, facts.uninspected)
+    };
+    let whole = converse(pieces, false);
+    for (index, (from_client, bytes)) in pieces.iter().enumerate() {
+        for at in 1..bytes.len() {
+            let mut cut = pieces.to_vec();
+            cut.splice(index..=index, [(*from_client, &bytes[..at]), (*from_client, &bytes[at..])]);
+            assert_eq!(counts(&converse(&cut, false)), counts(&whole), "piece {index} at {at}");
+        }
+    }
+    let single: Vec<_> = pieces
+        .iter()
+        .flat_map(|(from_client, bytes)| bytes.chunks(1).map(|byte| (*from_client, byte)))
+        .collect();
+    assert_eq!(counts(&converse(&single, false)), counts(&whole), "in single bytes");
+    whole
 }
 
 fn count(facts: &Facts, kind: EvidenceKind) -> u64 {
@@ -64,6 +114,53 @@ const TOKENS: &[(&str, u64)] = &[
     ),
     ("GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\nX: unfini", 1),
     ("Authorization: Bearer abc\r\n\r\n", 1),
+    ("GET / HTTP/1.1\r\n Authorization: Bearer abc\r\n\r\n", 1),
+    ("GET / HTTP/1.1\r\nX: y\rAuthorization: Bearer abc\r\n\r\n", 1),
+    ("GET / HTTP/1.1\r\r\nAuthorization: Bearer abc\r\r\n\r\r\n", 1),
+    ("GET / HTTP/1.1\r\n\0Authorization\0:\0Bearer\x0babc\0\r\n\r\n", 1),
+    ("\u{feff}GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    ("\0GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    ("GET / HTTP/1.2\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    ("GET /\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    ("GET http://h/\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    ("FOO /x\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    ("M-SEARCH * HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n", 1),
+    ("GET /a b?access_token=abc HTTP/1.1\r\n\r\n", 1),
+    ("GET\t/?access_token=abc\tHTTP/1.1\r\n\r\n", 1),
+    ("GET /?access_token=abc\r\n\r\n", 1),
+    ("GET / HTTP/1.1\r\nAuthorization: Bearer \"abc\"\r\n\r\n", 1),
+    ("GET / HTTP/1.1\r\nAuthorization: Bearer\t \t abc\r\n\r\n", 1),
+    ("GET / HTTP/1.1\r\nauthorization: Bearer\r\nAUTHORIZATION: bearer abc\r\n\r\n", 1),
+    (
+        "POST / HTTP/1.1\r\nContent-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n\
+      3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n",
+        1,
+    ),
+    (
+        "POST / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\nContent-Length: 3\r\n\r\nabc\
+      GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n",
+        1,
+    ),
+    (
+        "POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 300\r\n\r\nabc\
+      GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n",
+        1,
+    ),
+    (
+        "POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc\
+      GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n",
+        1,
+    ),
+    (
+        "POST / HTTP/1.1\r\nTransfer-Encoding: gzip,\r\n chunked\r\n\r\n\
+      0x3\r\nabc\r\n0000\r\nA: b\r\n\r\nGET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n",
+        1,
+    ),
+    (
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n\
+      GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n",
+        1,
+    ),
     ("get  /  http/1.1\r\nAuthorization: Bearer abc\r\n\r\n", 1),
     (
         "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nAuthorization: Bearer a\r\n\r\n",
@@ -90,6 +187,19 @@ const NEAR_MISSES: &[&str] = &[
     "POST / HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 30\r\n\r\n\
      access_token=cut",
     "POST / HTTP/1.1\r\nContent-Type: multipart/form-data\r\nContent-Length: 16\r\n\r\naccess_token=abc",
+    "GET / HTTP/1.1\r\nX: y\r\n Authorization: Bearer abc\r\n\r\n",
+    "GET / HTTP/1.1\r\nAuthorization: Bearer \"\"\r\n\r\n",
+    "GET / HTTP/1.1\r\nAuthorization: Bearers abc\r\n\r\n",
+    "GET / HTTP/1.1\r\nAuthorization: xBearer abc\r\n\r\n",
+    "GET / HTTP/1.1\r\nProxy-Authorization: Bearer abc\r\n\r\n",
+    "GET / HTTP/1.1\r\nReferer: /?access_token=abc\r\n\r\n",
+    "GET / HTTP/1.1\r\nAuthorization: Bearer\r\n",
+    "GET /?x=a%26access_token=abc HTTP/1.1\r\n\r\n",
+    "GET / HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 16\r\n\r\n\
+     access_token=abc",
+    "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2b\r\nGET / HTTP/1.1\r\nAuthorization: Bearer x\r\n\r\n\
+     \r\n0\r\nAuthorization: Bearer abc\r\n\r\n",
+    "POST / HTTP/1.1\r\nContent-Length: 43\r\n\r\nGET / HTTP/1.1\r\nAuthorization: Bearer xx\r\n\r\n",
     "GET / HTTP/1.1\r\nAuthorization: Digest username=\"a, Bearer b\"\r\n\r\n",
 ];
 
@@ -97,6 +207,8 @@ const NEAR_MISSES: &[&str] = &[
 fn every_presented_token_counts_once_a_request() {
     for (stream, expected) in TOKENS {
         assert_eq!(bearers(stream), *expected, "{stream:?}");
+        let connected = in_all_ways(&[(true, stream.as_bytes())]);
+        assert_eq!(count(&connected, EvidenceKind::BearerToken), *expected, "{stream:?}");
     }
 }
 
@@ -104,6 +216,8 @@ fn every_presented_token_counts_once_a_request() {
 fn near_misses_stay_silent() {
     for stream in NEAR_MISSES {
         assert_eq!(bearers(stream), 0, "{stream:?}");
+        let connected = in_all_ways(&[(true, stream.as_bytes())]);
+        assert_eq!(count(&connected, EvidenceKind::BearerToken), 0, "{stream:?}");
     }
 }
 

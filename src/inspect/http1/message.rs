@@ -1,0 +1,207 @@
+//! What is done when a message's head is whole, and when its body ends.
+
+use super::answers::Asked;
+use super::head::{self, Method};
+use super::switch::{Next, Upgrade};
+use super::{Content, Description, Http1, State};
+use crate::inspect::facts::Protocol;
+use crate::inspect::http2::Http2;
+use crate::inspect::tunnel::Tunnel;
+use crate::inspect::{Context, websocket};
+use crate::packet::Side;
+
+/// The beginning of HTTP/2's preface (RFC 9113 §3.4): it looks like a head, so that nobody mistakes it.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
+impl Http1 {
+    /// Takes a whole head.
+    pub(super) fn message(&mut self, side: Side, head: &[u8], context: &mut Context<'_>) {
+        if side == self.client {
+            self.request(head, context);
+        } else {
+            self.response(head, context);
+        }
+    }
+
+    fn request(&mut self, head: &[u8], context: &mut Context<'_>) {
+        if head == PREFACE {
+            self.go_on_with(Upgrade::Http2, head, context);
+            self.pass(self.client, self.requests.start, head, context);
+            return;
+        }
+        let has_bearer = self.request_lines(head, context);
+        context.facts.requests += 1;
+        let at = self.requests.start;
+        let framing = self.presented.framing;
+        let body = framing.body_of_request();
+        self.requests.state = body.map_or(State::Start, State::Body);
+        self.refused = false;
+        if matches!(self.requests.state, State::Body(_)) {
+            self.form = Content::of_request(&framing, at, has_bearer);
+        }
+        if !matches!(framing.method, Method::Get | Method::Head | Method::Connect) {
+            // An answer to it may issue a token.
+            self.posted.0 = self.answers.last_number();
+            self.posted.1.clear();
+            self.posted.1.extend_from_slice(&head[..head.len().min(POSTED_LEN_MAX)]);
+        }
+    }
+
+    /// Evaluates the last lines of a head; tells whether it presents an OAuth token.
+    pub(super) fn request_lines(&mut self, lines: &[u8], context: &mut Context<'_>) -> bool {
+        let at = self.requests.start;
+        self.presented.lines(lines, at, context);
+        let has_bearer = self.presented.has_bearer();
+        let spilled = self.spilled.take();
+        let named = &context.options.auth_headers;
+        let firsts = self.presented.report(at, context.facts, || {
+            let mut description = spilled.map_or_else(Description::default, |spilled| *spilled);
+            description.lines(lines, named);
+            description
+        });
+        let framing = &self.presented.framing;
+        let upgrade = match framing.method {
+            Method::Connect => Upgrade::Other,
+            _ => framing.upgrade,
+        };
+        self.answers.ask(framing.method, upgrade, framing.expects, firsts);
+        self.asked = upgrade;
+        has_bearer
+    }
+
+    fn response(&mut self, head: &[u8], context: &mut Context<'_>) {
+        let (known, mut framing) = std::mem::take(&mut self.answer);
+        let status = head::response(head, &mut framing);
+        let status = known.or(status).unwrap_or(0);
+        context.facts.wso2_server |= framing.wso2_server;
+        if (100..200).contains(&status) && status != 101 {
+            self.responses.state = State::Start;
+            return;
+        }
+        let asked = self.answers.answer(status, context.facts);
+        if status == 101 {
+            let upgrade = asked.map_or(Upgrade::None, |asked| asked.upgrade);
+            let upgrade = if upgrade == Upgrade::None { framing.upgrade } else { upgrade };
+            let upgrade = if upgrade == Upgrade::None { Upgrade::Other } else { upgrade };
+            self.agree(upgrade, asked, context);
+            return;
+        }
+        let is_success = (200..300).contains(&status);
+        let is_connect = asked.is_some_and(|asked| asked.method == Method::Connect);
+        if is_connect && is_success {
+            self.agree(Upgrade::Other, asked, context);
+            return;
+        }
+        if let Some(asked) = asked
+            && self.answers.is_last(asked.number)
+        {
+            self.asked = Upgrade::None;
+            self.refused = asked.expects && matches!(self.requests.state, State::Body(_));
+        }
+        let is_head = asked.is_some_and(|asked| asked.method == Method::Head);
+        let body =
+            if is_head || matches!(status, 204 | 304) { None } else { framing.body_of_response() };
+        self.responses.state = body.map_or(State::Start, State::Body);
+        if matches!(self.responses.state, State::Body(_)) {
+            let method = asked.map(|asked| asked.method);
+            self.issued = Content::of_response(&framing, status, method, self.responses.start);
+            self.issued_of = (asked.map(|asked| asked.number), status);
+        }
+        self.redirected(head, status, asked.map(|asked| asked.number), context);
+    }
+
+    /// A redirection may hand a token over in its target's fragment (RFC 6749 §4.2.2).
+    fn redirected(&mut self, head: &[u8], status: u16, of: Option<u32>, context: &mut Context<'_>) {
+        if !(300..400).contains(&status) || memchr::memmem::find(head, b"access_token").is_none() {
+            return;
+        }
+        let mut issued = super::Presented::default();
+        let at = self.responses.start;
+        head::for_each_line(
+            head,
+            |_| {},
+            |name, value| {
+                if name.eq_ignore_ascii_case(b"location") {
+                    issued.redirected(&value, at, context);
+                }
+            },
+        );
+        let named = &context.options.auth_headers;
+        let firsts = issued.report(at, context.facts, || self.describe_posted(of, named));
+        firsts.answered(status, context.facts);
+    }
+
+    /// Describes a request with a body, where it is the one that is remembered.
+    fn describe_posted(&self, number: Option<u32>, named: &[String]) -> Description {
+        let mut description = Description::default();
+        if number == Some(self.posted.0) {
+            description.lines(&self.posted.1, named);
+        }
+        description
+    }
+
+    /// A body has ended, or will never end: what it presented is counted.
+    pub(super) fn end_content(&mut self, side: Side, whole: bool, context: &mut Context<'_>) {
+        let named = &context.options.auth_headers;
+        if side == self.client {
+            let Some(form) = self.form.take() else { return };
+            let number = self.answers.last_number();
+            let firsts = form.end(whole, context, || self.describe_posted(Some(number), named));
+            self.answers.add(number, firsts, context.facts);
+        } else {
+            let Some(issued) = self.issued.take() else { return };
+            let (number, status) = self.issued_of;
+            let firsts = issued.end(whole, context, || self.describe_posted(number, named));
+            firsts.answered(status, context.facts);
+        }
+    }
+
+    /// The server agreed to go on with another protocol.
+    fn agree(&mut self, upgrade: Upgrade, asked: Option<Asked>, context: &mut Context<'_>) {
+        self.agreed = true;
+        self.responses.state = State::Switched;
+        if upgrade == Upgrade::WebSocket {
+            context.facts.protocol = Some(Protocol::WebSocket);
+            self.requests.state = State::Dead;
+            self.responses.state = State::Dead;
+            return;
+        }
+        self.begin_next(upgrade, asked, context);
+        if matches!(self.requests.state, State::Start | State::Seek) {
+            self.requests.state = State::Switched;
+        }
+    }
+
+    /// The client goes on with another protocol, and its server's answer was not seen.
+    pub(super) fn go_on_with(&mut self, upgrade: Upgrade, bytes: &[u8], context: &mut Context<'_>) {
+        if upgrade == Upgrade::WebSocket && websocket::of_client(bytes) == websocket::Frame::Yes {
+            context.facts.protocol = Some(Protocol::WebSocket);
+            self.requests.state = State::Dead;
+            return;
+        }
+        let asked = self.answers.next().copied();
+        self.begin_next(upgrade, asked, context);
+        self.requests.state = State::Switched;
+    }
+
+    fn begin_next(&mut self, upgrade: Upgrade, asked: Option<Asked>, context: &mut Context<'_>) {
+        if self.next.is_some() {
+            return;
+        }
+        self.next = Some(if upgrade == Upgrade::Http2 {
+            if self.depth == 0 {
+                context.facts.protocol = Some(Protocol::Http2);
+            }
+            let http2 = Http2::new(self.client);
+            Next::Http2(Box::new(match asked {
+                Some(asked) => http2.upgraded(asked.firsts, asked.method),
+                None => http2,
+            }))
+        } else {
+            Next::Tunnel(Box::new(Tunnel::new(self.client, self.depth)))
+        });
+    }
+}
+
+/// Bytes of a head that are remembered until its body or its answer ends.
+const POSTED_LEN_MAX: usize = 4 << 10;

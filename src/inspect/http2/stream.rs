@@ -1,0 +1,188 @@
+//! The streams of a connection of which something is still to be learned.
+
+use super::hpack::Fields;
+use crate::inspect::http1::{Content, Description, Firsts, Framing, Method, Presented, trim};
+use crate::inspect::{Context, Uninspected};
+use crate::packet::At;
+
+/// Streams that are remembered at a time: what servers allow (100 to 256), unless all of them matter.
+const STREAMS_MAX: usize = 256;
+
+/// Streams of interest.
+#[derive(Default)]
+pub(super) struct Streams(Vec<Stream>);
+
+struct Stream {
+    id: u32,
+    method: Method,
+    /// The evidence whose first request this is.
+    firsts: Firsts,
+    /// Its answer, once seen.
+    status: Option<u16>,
+    /// What is said of the request.
+    description: Option<Box<Description>>,
+    /// The request's body.
+    form: Option<Content>,
+    /// The response's body.
+    issued: Option<Content>,
+}
+
+impl Stream {
+    fn new(id: u32, method: Method, firsts: Firsts) -> Self {
+        Self { id, method, firsts, status: None, description: None, form: None, issued: None }
+    }
+}
+
+impl Streams {
+    /// Adds the request that asked for HTTP/2.
+    pub(super) fn upgraded(&mut self, firsts: Firsts, method: Method) {
+        self.0.push(Stream::new(1, method, firsts));
+    }
+
+    /// Notes a request, if anything is to be learned of its body or its answer.
+    pub(super) fn ask(
+        &mut self,
+        id: u32,
+        presented: &Presented,
+        (firsts, has_bearer): (Firsts, bool),
+        at: At,
+        context: &mut Context<'_>,
+        describe: impl FnOnce() -> Description,
+    ) {
+        let framing = &presented.framing;
+        let has_body = !matches!(framing.method, Method::Get | Method::Head | Method::Connect);
+        if !has_body && firsts.is_empty() {
+            return;
+        }
+        let mut stream = Stream::new(id, framing.method, firsts);
+        if has_body {
+            stream.form = Content::of_request(framing, at, has_bearer);
+            stream.description = Some(Box::new(describe()));
+        }
+        self.remove(id);
+        self.push(stream, context);
+    }
+
+    fn push(&mut self, stream: Stream, context: &mut Context<'_>) {
+        if self.0.len() >= STREAMS_MAX {
+            let oldest = self.0.remove(0);
+            if oldest.form.is_some() || oldest.issued.is_some() {
+                context.facts.uninspected.add(Uninspected::LIMIT);
+            }
+        }
+        self.0.push(stream);
+    }
+
+    fn find(&mut self, id: u32) -> Option<&mut Stream> {
+        self.0.iter_mut().rev().find(|stream| stream.id == id)
+    }
+
+    /// Takes the head of a final response.
+    pub(super) fn answer(
+        &mut self,
+        id: u32,
+        status: u16,
+        fields: &Fields,
+        at: At,
+        client_seen: bool,
+        context: &mut Context<'_>,
+    ) {
+        let mut framing = Framing::default();
+        for (name, value) in fields.iter() {
+            framing.note(name, trim(value));
+        }
+        context.facts.wso2_server |= framing.wso2_server;
+        let found = self.find(id);
+        // A request that is not remembered had no body, if it was seen at all.
+        let unknown = client_seen.then_some(Method::Get);
+        let method = found.as_ref().map(|stream| stream.method).or(unknown);
+        let issued = Content::of_response(&framing, status, method, at);
+        if let Some(stream) = found {
+            stream.firsts.answered(status, context.facts);
+            stream.status = Some(status);
+            stream.issued = issued;
+        } else if issued.is_some() {
+            let mut stream = Stream::new(id, Method::Get, Firsts::default());
+            stream.status = Some(status);
+            stream.issued = issued;
+            self.push(stream, context);
+        }
+    }
+
+    /// Tells whether a side's DATA on a stream are looked into.
+    pub(super) fn reads(&self, id: u32, from_client: bool) -> bool {
+        self.0.iter().any(|stream| {
+            stream.id == id
+                && if from_client { stream.form.is_some() } else { stream.issued.is_some() }
+        })
+    }
+
+    /// Takes content of a stream.
+    pub(super) fn content(
+        &mut self,
+        id: u32,
+        from_client: bool,
+        bytes: &[u8],
+        context: &mut Context<'_>,
+    ) {
+        let Some(stream) = self.find(id) else { return };
+        let content = if from_client { &mut stream.form } else { &mut stream.issued };
+        if content.as_mut().is_some_and(|content| !content.take(bytes)) {
+            stream.end(from_client, false, context);
+        }
+    }
+
+    /// One side of a stream has ended.
+    pub(super) fn end(
+        &mut self,
+        id: u32,
+        from_client: bool,
+        whole: bool,
+        context: &mut Context<'_>,
+    ) {
+        if let Some(stream) = self.find(id) {
+            stream.end(from_client, whole, context);
+            // The response may end before the request's body does.
+            if !from_client && stream.form.is_none() {
+                self.remove(id);
+            }
+        }
+    }
+
+    /// Forgets a stream.
+    pub(super) fn remove(&mut self, id: u32) {
+        self.0.retain(|stream| stream.id != id);
+    }
+
+    /// One side sends no more: what its bodies presented so far is counted.
+    pub(super) fn lose(&mut self, from_client: bool, context: &mut Context<'_>) {
+        for stream in &mut self.0 {
+            stream.end(from_client, false, context);
+        }
+    }
+}
+
+impl Stream {
+    fn end(&mut self, from_client: bool, whole: bool, context: &mut Context<'_>) {
+        let content = if from_client { self.form.take() } else { self.issued.take() };
+        let Some(content) = content else { return };
+        let description = &self.description;
+        let firsts =
+            content.end(whole, context, || description.as_deref().cloned().unwrap_or_default());
+        self.firsts.join(firsts);
+        if let Some(status) = self.status {
+            self.firsts.answered(status, context.facts);
+        }
+    }
+}
+
+/// Describes the request of the fields.
+pub(super) fn describe(fields: &Fields, named: &[String]) -> Description {
+    let mut description = Description::default();
+    let pseudo = |name: &[u8]| fields.value(name).unwrap_or(b"");
+    description.request(pseudo(b":method"), pseudo(b":path"));
+    for (name, value) in fields.iter() {
+        description.field(name, value, named);
+    }
+    description
+}
