@@ -2,9 +2,9 @@
 
 mod architecture;
 mod contract;
-mod hostile;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
+mod hostile;
 mod public;
 mod public_captures;
 mod sameness;
