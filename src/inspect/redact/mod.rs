@@ -166,6 +166,8 @@ impl Redactor {
                 http.end();
                 half.run(shown);
             }
+            // A message that says it is longer ends with the connection.
+            Reader::Ber(ber::Framing::Bare) => shown.add(half.at, &ber::shown(&half.held)),
             Reader::Syslog => shown.add(half.at, &records::syslog_line(&half.held)),
             _ => {}
         }
