@@ -5,8 +5,10 @@ mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
 mod hostile;
+mod policy;
 mod public;
-mod public_captures;
+mod public_names;
+mod recorded;
 mod sameness;
 mod secrets;
 mod streams;

@@ -1,14 +1,14 @@
 //! Every flow judged, and the findings as published.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tags::Tagged;
 use super::view::View;
-use super::{Join, Setting};
+use super::{Join, Seen, Setting};
 use crate::error::Result;
 use crate::packet::{At, Timestamp};
 use crate::pipeline::outputs::Outputs;
-use crate::policy::{Cover, EvidenceNote, Finding, Policy, Severity, Subject};
+use crate::policy::{Cover, EvidenceNote, Finding, MatrixRun, Policy, Severity, Subject};
 use crate::report::record::{AlertRecord, EvidenceRecord, Record, RuleRecord, SuppressionRecord};
 use crate::report::summary::RuleTotals;
 use crate::report::timeline::{Timeline, TimelineBuilder};
@@ -25,6 +25,8 @@ pub(super) struct Findings {
     timeline: TimelineBuilder,
     /// Suppressions that would have covered a finding and are over.
     expired: BTreeSet<usize>,
+    /// Findings that only several flows show, by flow.
+    across: BTreeMap<usize, Vec<Finding>>,
     /// Room for the findings of the flow at hand.
     of_flow: Vec<Finding>,
 }
@@ -47,6 +49,7 @@ impl Findings {
             by_rule: vec![Sum::default(); policy.rules().len()],
             timeline: TimelineBuilder::new(start, end),
             expired: BTreeSet::new(),
+            across: BTreeMap::new(),
             of_flow: Vec::new(),
         }
     }
@@ -56,7 +59,7 @@ impl Findings {
         self.worst
     }
 
-    fn add(&mut self, finding: &Finding, cover: Cover) {
+    pub(super) fn add(&mut self, finding: &Finding, cover: Cover) {
         let sum = &mut self.by_rule[finding.rule];
         match cover {
             Cover::By(_) => sum.suppressed += 1,
@@ -98,21 +101,48 @@ impl<'a> Join<'a> {
         flow: usize,
         view: &View<'_>,
         tagged: &Tagged<'_>,
-        findings: &mut Findings,
+        seen: &mut Seen<'_>,
     ) {
         let Setting { policy, site, .. } = self.setting;
         let subject = self.subject(view, tagged);
-        let mut of_flow = std::mem::take(&mut findings.of_flow);
+        let mut of_flow = std::mem::take(&mut seen.findings.of_flow);
         policy.judge(&subject, site, &mut of_flow);
+        seen.across.see(flow, view, &subject, &mut of_flow);
         if !of_flow.is_empty() {
-            findings.flows.push(u32::try_from(flow).expect("fewer flows than 32 bits name"));
+            let flow = u32::try_from(flow).expect("fewer flows than 32 bits name");
+            seen.findings.flows.push(flow);
         }
         for finding in of_flow.drain(..) {
-            findings.add(&finding, policy.cover_of(&finding, &subject, site));
-            let (rule, client) = (&policy.rules()[finding.rule].id, subject.initiator.ip());
-            findings.timeline.add(rule, client, finding.first.time, finding.count);
+            self.note(&finding, &subject, &mut seen.findings);
         }
-        findings.of_flow = of_flow;
+        seen.findings.of_flow = of_flow;
+    }
+
+    /// Takes a finding into the sums.
+    fn note(&self, finding: &Finding, subject: &Subject<'_>, findings: &mut Findings) {
+        let Setting { policy, site, .. } = self.setting;
+        findings.add(finding, policy.cover_of(finding, subject, site));
+        let (rule, client) = (&policy.rules()[finding.rule].id, subject.initiator.ip());
+        findings.timeline.add(rule, client, finding.first.time, finding.count);
+    }
+
+    /// Adds what only several flows show.
+    pub(super) fn find_across(&self, seen: &mut Seen<'_>) {
+        let extra = self.across_flows(&seen.across);
+        let findings = &mut seen.findings;
+        for (flow, of_flow) in &extra {
+            let view = self.view(&self.places[*flow]);
+            let subject = self.subject(&view, self.tags.tagged(self.tag_of[*flow]));
+            for finding in of_flow {
+                self.note(finding, &subject, findings);
+            }
+            findings.flows.extend(u32::try_from(*flow));
+        }
+        if !extra.is_empty() {
+            findings.flows.sort_unstable();
+            findings.flows.dedup();
+        }
+        findings.across = extra;
     }
 
     fn subject<'s>(&'s self, view: &View<'s>, tagged: &'s Tagged<'_>) -> Subject<'s> {
@@ -154,12 +184,15 @@ impl<'a> Join<'a> {
             .collect();
         let Setting { policy, site, .. } = self.setting;
         let mut of_flow = Vec::new();
+        let mut matrices = MatrixRun::new(policy, site, self.setting.catalog);
         for flow in &findings.flows {
             let flow = *flow as usize;
             let view = self.view(&self.places[flow]);
             let tagged = self.tags.tagged(self.tag_of[flow]);
             let subject = self.subject(&view, tagged);
             policy.judge(&subject, site, &mut of_flow);
+            matrices.flow(&subject, &mut of_flow);
+            of_flow.extend(findings.across.get(&flow).into_iter().flatten().cloned());
             let around = self.around(&self.places[flow], &view);
             for finding in of_flow.drain(..) {
                 let suppression = match policy.cover_of(&finding, &subject, site) {
@@ -208,7 +241,7 @@ impl<'a> Join<'a> {
         finding.evidence.iter().filter_map(record).collect()
     }
 
-    fn rule_records(&self) -> Vec<RuleRecord> {
+    pub(super) fn rule_records(&self) -> Vec<RuleRecord> {
         let rules = self.setting.policy.rules().iter();
         rules
             .map(|rule| RuleRecord {

@@ -8,6 +8,8 @@ pub mod ledger;
 pub mod resolve;
 pub mod totals;
 
+mod absent;
+mod across;
 mod findings;
 mod hosts;
 mod places;
@@ -28,6 +30,7 @@ use crate::site::Site;
 use super::Gathered;
 use super::ledger::Ledger;
 use super::outputs::Outputs;
+use across::Across;
 use findings::Findings;
 use hosts::Hosts;
 use places::Place;
@@ -63,17 +66,19 @@ struct Join<'a> {
 }
 
 /// What one look at every flow gathers.
-struct Seen {
+struct Seen<'a> {
     findings: Findings,
+    across: Across<'a>,
     totals: Totals,
     ledger: Ledger,
     blind: Blind,
 }
 
-impl Seen {
-    fn new(gathered: &Gathered, policy: &Policy) -> Self {
+impl<'a> Seen<'a> {
+    fn new(gathered: &Gathered, setting: &Setting<'a>) -> Self {
         Self {
-            findings: Findings::new(policy, gathered.front.span),
+            findings: Findings::new(setting.policy, gathered.front.span),
+            across: Across::new(setting),
             totals: Totals::default(),
             ledger: gathered.front.ledger.clone(),
             blind: Blind::default(),
@@ -100,12 +105,17 @@ pub fn report(
         tag_of: Vec::new(),
     };
     join.meet_hosts();
-    let mut seen = Seen::new(gathered, setting.policy);
+    let mut seen = Seen::new(gathered, setting);
     join.look(&mut seen);
+    join.find_across(&mut seen);
     join.write_alerts(&seen.findings, outputs)?;
+    join.write_absences(&mut seen, outputs)?;
     join.write_flows(outputs)?;
-    for host in join.host_records() {
+    for host in join.host_records(seen.across.disabled.proofs()) {
         outputs.record(Record::Host(&host))?;
+    }
+    for row in join.row_records(&seen.across) {
+        outputs.record(Record::Row(&row))?;
     }
     let mut summary = join.summary(&seen, &source.inputs());
     summary.run = run();
@@ -133,10 +143,11 @@ impl<'a> Join<'a> {
             let view = self.view(&self.places[index]);
             self.hosts.see_refused(&view);
         }
+        self.hosts.read(self.setting.catalog, self.setting.site);
     }
 
     /// Says of each flow what it is, judges it, and puts it into the sums and its frames into the ledger.
-    fn look(&mut self, seen: &mut Seen) {
+    fn look(&mut self, seen: &mut Seen<'a>) {
         self.tag_of.reserve_exact(self.places.len());
         for flow in 0..self.places.len() {
             let place = self.places[flow];
@@ -145,7 +156,7 @@ impl<'a> Join<'a> {
             self.tag_of.push(tag);
             let tagged = self.tags.tagged(tag);
             let service = tagged.tag.service().map(|candidate| candidate.service);
-            self.judge(flow, &view, tagged, &mut seen.findings);
+            self.judge(flow, &view, tagged, seen);
             self.count_frames(&place, &view, service.is_some(), &mut seen.ledger);
             seen.blind.see(&view);
             let responder = view.responder();
@@ -183,7 +194,7 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn summary(&self, seen: &Seen, inputs: &[InputSummary]) -> Summary {
+    fn summary(&self, seen: &Seen<'_>, inputs: &[InputSummary]) -> Summary {
         let span = self.gathered.front.span;
         let catalog = self.setting.catalog;
         let mut provenance = self.setting.provenance.clone();
@@ -201,7 +212,7 @@ impl<'a> Join<'a> {
             services: seen.totals.by_service(catalog),
             unclassified: seen.totals.unclassified(),
             ledger: ledger::record(&seen.ledger, self.points),
-            zones: None,
+            zones: seen.across.zones(),
             rules: self.rule_totals(&seen.findings),
             timeline: seen.findings.timeline(),
             baseline_gone: Vec::new(),
