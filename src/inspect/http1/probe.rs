@@ -59,7 +59,13 @@ pub(in crate::inspect) fn probe(start: &Start<'_>) -> Probe {
     if let Some(version) = bytes.strip_prefix(b"HTTP/") {
         return match version {
             [b'0' | b'1', b'.', _, b' ' | b'\t', a, ..] if a.is_ascii_digit() => {
-                Probe::Confirmed(Sender::Responder)
+                // A server answers nonsense in its own protocol; that names nothing.
+                let asked = &start.other;
+                if start.from_first && !asked.is_empty() && request(asked) == Probe::Excluded {
+                    Probe::Excluded
+                } else {
+                    Probe::Confirmed(Sender::Responder)
+                }
             }
             []
             | [b'0' | b'1']
