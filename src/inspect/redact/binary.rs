@@ -76,12 +76,15 @@ pub(super) fn shown(kind: Kind, bytes: &[u8]) -> Vec<u8> {
         }
         let len = rest.iter().take_while(|byte| is_text(**byte)).count();
         let wide = wide_len(rest);
+        let is_wide_cut = at == 0 || at + wide + 1 >= bytes.len();
+        let wide = if wide >= 2 * TEXT_LEN_MIN || is_wide_cut { wide } else { 0 };
         // A number may begin with a high bit; a cut word has letters.
         let has_letters = rest[..len].iter().any(u8::is_ascii);
         let is_at_edge = (at == 0 || at + len == bytes.len()) && has_letters;
         if len >= TEXT_LEN_MIN || is_at_edge {
             out[at..at + len].fill(FILL);
-        } else if wide > 0 {
+        }
+        if wide > 0 {
             for byte in out[at..at + wide].iter_mut().filter(|byte| **byte != 0) {
                 *byte = FILL;
             }
@@ -108,8 +111,10 @@ fn message(bytes: &[u8]) -> Option<usize> {
     };
     let name = |at: usize, len: usize| {
         let name = bytes.get(at..at.checked_add(len)?)?;
-        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(byte);
-        (len <= NAME_LEN_MAX && !name.is_empty() && name.iter().all(is_word)).then_some(at + len)
+        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_:".contains(byte);
+        let digits = name.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let is_name = !name.is_empty() && digits <= 2 && name.iter().all(is_word);
+        (len <= NAME_LEN_MAX && is_name).then_some(at + len)
     };
     match bytes {
         // The binary protocol with a version: kind, name, number.
@@ -121,7 +126,10 @@ fn message(bytes: &[u8]) -> Option<usize> {
             Some(name(2 + number_len + 1, len)? + 1)
         }
         // The binary one without: name, kind, number.
-        [0, 0, 0, len, ..] if *len >= 3 => Some(name(4, word(0)?)? + 1 + 4 + 1),
+        [0, 0, 0, len, ..] if *len >= 3 => {
+            let kind_at = name(4, word(0)?)?;
+            matches!(bytes.get(kind_at)?, 1..=4).then_some(kind_at + 1 + 4 + 1)
+        }
         _ => None,
     }
 }
@@ -174,8 +182,7 @@ fn prefixed(kind: Kind, rest: &[u8]) -> Option<(usize, usize)> {
 /// Returns the length of text in two bytes a character.
 fn wide_len(rest: &[u8]) -> usize {
     let is_wide = |pair: &&[u8]| matches!(**pair, [0, byte] | [byte, 0] if is_text(byte));
-    let len = 2 * rest.chunks_exact(2).take_while(is_wide).count();
-    if len >= 2 * TEXT_LEN_MIN { len } else { 0 }
+    2 * rest.chunks_exact(2).take_while(is_wide).count()
 }
 
 fn is_text(byte: u8) -> bool {

@@ -225,9 +225,11 @@ fn no_secret_is_shown_of_a_datagram() {
     for (protocol, bytes) in streams() {
         for cut in 0..bytes.len() {
             for protocol in [Some(protocol), None] {
-                let mut out = bytes[cut..].to_vec();
+                // The length before a message is that of a stream.
+                let from = if protocol == Some(Protocol::Dns) { cut.min(2) } else { 0 };
+                let mut out = bytes[from..cut].to_vec();
                 datagram(protocol, &mut out);
-                assert_eq!(leak(&out), None, "{protocol:?} from {cut}: {out:?}");
+                assert_eq!(leak(&out), None, "{protocol:?} up to {cut}: {out:?}");
             }
         }
     }
