@@ -631,22 +631,35 @@ fn forgotten_flows_make_room_and_lose_no_count() {
 }
 
 #[test]
-fn an_interface_that_is_deleted_is_told_and_ends_the_capture() {
-    in_lab("an_interface_that_is_deleted_is_told_and_ends_the_capture", |_| {
-        let mut source = Ebpf::open(&["here"], &Options::default()).unwrap();
-        Lab::ip(&["link", "del", "here"]);
-        let (mut block, mut broken) = (Block::default(), Vec::new());
-        let end = Instant::now() + PATIENCE;
-        loop {
-            assert!(Instant::now() < end, "told in time");
-            match source.next(&mut block).unwrap() {
-                Event::Broken(error) => broken.push(error.to_string()),
-                Event::End => break,
-                Event::Frames | Event::Notice(_) | Event::Tick(_) => {}
+fn an_interface_that_went_away_is_told_and_watched_again_when_it_is_back() {
+    let name = "an_interface_that_went_away_is_told_and_watched_again_when_it_is_back";
+    in_lab(name, |inside| {
+        let options = Options::default();
+        let mut source = Ebpf::open(&["here"], &options).unwrap();
+        let mut block = Block::default();
+        let mut told = |source: &mut Ebpf| {
+            let end = Instant::now() + PATIENCE;
+            while Instant::now() < end {
+                if let Event::Notice(error) = source.next(&mut block).unwrap() {
+                    return error.to_string();
+                }
             }
-        }
-        assert_eq!(broken, ["here: the interface is gone"]);
-        assert!(source.inputs()[0].broken.is_some());
+            panic!("told in time");
+        };
+        Lab::ip(&["link", "del", "here"]);
+        assert_eq!(told(&mut source), "here: went away; its frames are missed until it returns");
+        let pair = ["type", "veth", "peer", "name", "there", "netns", &inside.there];
+        Lab::ip(&[&["link", "add", "here"][..], &pair[..]].concat());
+        Lab::ip(&["addr", "add", &format!("{HERE}/24"), "dev", "here"]);
+        Lab::ip(&["link", "set", "here", "up"]);
+        Lab::ip(&["-n", &inside.there, "link", "set", "there", "up"]);
+        assert_eq!(told(&mut source), "here: is back");
+        let socket = UdpSocket::bind((HERE, 0)).unwrap();
+        socket.set_broadcast(true).unwrap();
+        socket.send_to(b"again", "10.213.0.255:9").unwrap();
+        options.stop.store(true, Ordering::Relaxed);
+        assert_eq!(packets_of_port(&counts(&run(&mut source)), 9), 1);
+        assert_eq!(source.inputs()[0].broken.as_deref(), Some("the interface went away 1 times"));
     });
 }
 

@@ -14,6 +14,7 @@ pub mod held;
 pub mod live;
 pub mod mix;
 pub mod privileges;
+pub mod write;
 
 /// Bytes that a block offers for frames: large enough to make a hand-over rare, small enough to stay
 /// in a core's second-level cache.

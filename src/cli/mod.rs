@@ -7,12 +7,14 @@ mod analyze;
 mod bench;
 mod catalog;
 mod doctor;
+mod evidence;
 #[cfg(feature = "live")]
 mod live;
 mod output;
 mod progress;
 mod rotate;
 mod run;
+mod scrub;
 #[cfg(feature = "live")]
 mod service;
 #[cfg(feature = "live")]
@@ -64,6 +66,8 @@ enum Command {
     Live(Box<live::Args>),
     /// Write the manual page to standard output
     Man,
+    /// Copy a capture with everything overwritten that may be secret, so that it can be shared
+    Scrub(scrub::Args),
 }
 
 /// Runs the command line.
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "live")]
         Command::Live(args) => live::run(&args),
         Command::Man => man(),
+        Command::Scrub(args) => scrub::run(&args),
     };
     done.unwrap_or_else(|error| {
         complain(&error);

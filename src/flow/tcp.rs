@@ -181,7 +181,10 @@ impl Tcp {
         // A repeated SYN lies where it began, however far the connection has come.
         let expected = if packet.tcp.flags.has(TcpFlags::SYN) { side.first } else { side.next };
         let by_seq = if side.done.has(Done::SEQ) { apart(seq, expected) } else { u32::MAX };
-        let acks = packet.tcp.flags.has(TcpFlags::ACK) && other.done.has(Done::SEQ);
+        // What was never heard itself says nothing that could outweigh the sender's own numbers.
+        let acks = packet.tcp.flags.has(TcpFlags::ACK)
+            && other.done.has(Done::SEQ)
+            && !self.is_one_sided(packet.side);
         let by_ack = if acks { apart(packet.tcp.ack, other.next) } else { u32::MAX };
         by_seq.min(by_ack)
     }

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod live;
 pub mod measure;
 pub mod outputs;
+pub mod scrub;
 pub mod shard;
 
 use std::num::NonZeroUsize;

@@ -243,7 +243,7 @@ impl<'a> MatrixRun<'a> {
         for (place, row) in run.matrix.rows.iter().enumerate().filter(|(_, row)| row.expected) {
             for initiator in self.instances(run, row.initiators) {
                 let answers = self.instances(run, row.responders);
-                let mut others = answers.into_iter().filter(|responder| *responder != initiator);
+                let mut others = answers.into_iter().filter(|to| to.is_none() || *to != initiator);
                 let Some(responder) = others.next() else { continue };
                 if run.used_by[place].contains(&initiator) {
                     continue;

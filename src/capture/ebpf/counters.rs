@@ -19,8 +19,35 @@ const TCP_IDLE_NS: u64 = 600_000_000_000;
 /// the next datagram begins another.
 const UDP_IDLE_NS: u64 = super::UDP_IDLE_NS + 20_000_000_000;
 
-/// Under pressure connections go earlier by this factor.
-const PRESSURE: u64 = 20;
+/// How full the kernel's table of flows is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pressure {
+    /// There is room.
+    None,
+    /// More than three quarters are taken: a scan, or a busy hour.
+    High,
+    /// More than nine tenths are taken.
+    Full,
+}
+
+impl Pressure {
+    pub(super) fn of(flows: usize, flows_max: usize) -> Self {
+        match () {
+            () if flows > flows_max / 10 * 9 => Self::Full,
+            () if flows > flows_max / 4 * 3 => Self::High,
+            () => Self::None,
+        }
+    }
+
+    /// Connections go earlier by this factor: after half a minute, after three seconds.
+    fn hurry(self) -> u64 {
+        match self {
+            Self::None => 1,
+            Self::High => 20,
+            Self::Full => 200,
+        }
+    }
+}
 
 /// What was given of a flow.
 #[derive(Debug, Default)]
@@ -111,13 +138,13 @@ impl Sums {
 
 /// Tells whether the kernel may forget a flow. Under pressure only TCP goes earlier: a UDP exchange
 /// that is forgotten too early would be taken for another one.
-pub(super) fn is_idle(flow: &KernelFlow, is_udp: bool, now_ns: u64, under_pressure: bool) -> bool {
+pub(super) fn is_idle(flow: &KernelFlow, is_udp: bool, now_ns: u64, pressure: Pressure) -> bool {
     let limit_ns = match (is_udp, flow.closed) {
         (true, _) => UDP_IDLE_NS,
         (false, 3) => CLOSED_IDLE_NS,
         (false, _) => TCP_IDLE_NS,
     };
-    let hurry = if under_pressure && !is_udp { PRESSURE } else { 1 };
+    let hurry = if is_udp { 1 } else { pressure.hurry() };
     flow.state == LIVE && now_ns.saturating_sub(flow.last_ns) > limit_ns / hurry
 }
 
@@ -183,12 +210,12 @@ mod tests {
     fn silence_ends_an_entry_and_pressure_ends_it_sooner() {
         let flow = |closed| KernelFlow { last_ns: 5, closed, ..KernelFlow::default() };
         let second = 1_000_000_000;
-        assert!(is_idle(&flow(3), false, 11 * second, false));
-        assert!(!is_idle(&flow(1), false, 500 * second, false));
-        assert!(is_idle(&flow(1), false, 31 * second, true));
-        assert!(!is_idle(&flow(0), true, 190 * second, true));
-        assert!(is_idle(&flow(0), true, 201 * second, false));
+        assert!(is_idle(&flow(3), false, 11 * second, Pressure::None));
+        assert!(!is_idle(&flow(1), false, 500 * second, Pressure::None));
+        assert!(is_idle(&flow(1), false, 31 * second, Pressure::High));
+        assert!(!is_idle(&flow(0), true, 190 * second, Pressure::Full));
+        assert!(is_idle(&flow(0), true, 201 * second, Pressure::None));
         let dying = KernelFlow { state: super::super::layout::DYING, ..flow(3) };
-        assert!(!is_idle(&dying, false, 500 * second, false));
+        assert!(!is_idle(&dying, false, 500 * second, Pressure::None));
     }
 }

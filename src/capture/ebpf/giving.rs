@@ -16,25 +16,55 @@ const ETHERNET_ADDRESSES_LEN: usize = 12;
 /// One watched interface.
 pub(super) struct Watched {
     pub(super) name: String,
-    pub(super) index: u32,
-    /// Why it is no longer watched.
-    pub(super) broken: Option<String>,
+    /// Its index in the kernel; each time it comes back it has another one, the last of these.
+    indices: Vec<u32>,
+    /// It went away and has not come back.
+    pub(super) is_gone: bool,
+    /// Times that it went away.
+    absences: u32,
     frames: u64,
     span: Option<(Timestamp, Timestamp)>,
     /// Keeps it promiscuous.
-    _membership: Option<OwnedFd>,
+    membership: Option<OwnedFd>,
 }
 
 impl Watched {
     pub(super) fn new(name: &str, index: u32, membership: Option<OwnedFd>) -> Self {
         Self {
             name: name.to_owned(),
-            index,
-            broken: None,
+            indices: vec![index],
+            is_gone: false,
+            absences: 0,
             frames: 0,
             span: None,
-            _membership: membership,
+            membership,
         }
+    }
+
+    /// Returns its present index.
+    pub(super) fn index(&self) -> u32 {
+        self.indices.last().copied().unwrap_or(0)
+    }
+
+    /// Returns every index that it had.
+    pub(super) fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// Notes that it went away.
+    pub(super) fn lose(&mut self) {
+        self.is_gone = true;
+        self.absences += 1;
+        self.membership = None;
+    }
+
+    /// Notes that it is back.
+    pub(super) fn regain(&mut self, index: u32, membership: Option<OwnedFd>) {
+        self.is_gone = false;
+        if self.index() != index {
+            self.indices.push(index);
+        }
+        self.membership = membership;
     }
 
     fn count(&mut self, packets: u64, first: Timestamp, last: Timestamp) {
@@ -44,13 +74,10 @@ impl Watched {
     }
 
     pub(super) fn summary(&self) -> InputSummary {
-        InputSummary {
-            name: self.name.clone(),
-            bytes: 0,
-            frames: self.frames,
-            span: self.span,
-            broken: self.broken.clone(),
-        }
+        let absences = self.absences;
+        let broken = (absences > 0).then(|| format!("the interface went away {absences} times"));
+        let Self { name, frames, span, .. } = self;
+        InputSummary { name: name.clone(), bytes: 0, frames: *frames, span: *span, broken }
     }
 }
 
@@ -90,7 +117,7 @@ impl Giving {
     }
 
     fn point(&self, ifindex: u32) -> Option<(usize, PointId)> {
-        let index = self.watched.iter().position(|watched| watched.index == ifindex)?;
+        let index = self.watched.iter().position(|watched| watched.indices.contains(&ifindex))?;
         Some((index, PointId(u16::try_from(index).ok()?)))
     }
 

@@ -1,9 +1,10 @@
 //! Interfaces watched by an eBPF program: the kernel counts, user space looks.
 //!
 //! Every packet is counted exactly once. A packet that the program hands up is given as a frame, and
-//! counts by being received; what it does not hand up, because nothing more is to be learned of the
-//! connection or because the ring is full, it counts in the flow, and the differences of these sums are
-//! given as [`FlowCount`](super::FlowCount)s, always before any later frame of the flow. What cannot be keyed in the
+//! counts by being received; what it does not hand up (packets of a connection about which nothing more
+//! is to be learned, bare acknowledgements, what the ring has no room for) it counts in the flow, and
+//! the differences of these sums are given as [`FlowCount`](super::FlowCount)s, at the latest before the
+//! next frame that opens or closes a connection. What cannot be keyed in the
 //! kernel (tunnels, fragments, other protocols) is handed up whole, or lost and counted as such.
 //!
 //! Verdicts come back through [`Source::steer`]; they hold for connections that opened before the packet
@@ -20,7 +21,7 @@ mod sys;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{BLOCK_LEN, Block, Dropped, Event, InputSummary, Source, Steering, Verdict};
 use crate::error::{Error, Result};
 use crate::packet::{ObservationPoint, PointId, Transport};
-use counters::is_idle;
+use counters::{Pressure, is_idle};
 use giving::{Giving, Watched};
 use layout::{DYING, KernelFlow, KernelKey, Order, Record};
 use load::Loaded;
@@ -115,7 +116,7 @@ struct Snapshot {
     time_ns: u64,
     /// What has news, or may go.
     flows: Vec<(KernelKey, KernelFlow)>,
-    /// All flows that the kernel holds.
+    /// How many flows the kernel holds.
     total: usize,
 }
 
@@ -135,16 +136,21 @@ pub struct Ebpf {
     waker: sys::Waker,
     batches: sys::Batches,
     giving: Giving,
-    /// When flows were muted, in the program's time.
+    /// When flows were last to be muted, in the program's time.
     muted: HashMap<KernelKey, u64>,
     points: Vec<ObservationPoint>,
-    broken: Vec<Error>,
+    notices: VecDeque<Error>,
+    /// It was told why an interface that is back cannot be watched.
+    told_unfit: bool,
     snapshot: Option<Snapshot>,
     swept_ns: u64,
     /// The ring held more than the last block took.
     has_more: bool,
     phase: Phase,
     flows_max: usize,
+    pressure: Pressure,
+    promiscuous: bool,
+    attach: Attach,
     stop: Arc<AtomicBool>,
 }
 
@@ -167,35 +173,49 @@ impl Ebpf {
             giving: Giving::new(sys::wall_offset_ns()),
             muted: HashMap::new(),
             points: Vec::new(),
-            broken: Vec::new(),
+            notices: VecDeque::new(),
+            told_unfit: false,
             snapshot: None,
             swept_ns: sys::monotonic_ns(),
             has_more: true,
             phase: Phase::Watching,
             flows_max: options.flows_max as usize,
+            pressure: Pressure::None,
+            promiscuous: options.promiscuous,
+            attach: options.attach,
             stop: Arc::clone(&options.stop),
         };
         for name in names {
-            ebpf.watch(name, options)?;
+            ebpf.watch(name)?;
         }
         Ok(ebpf)
     }
 
-    fn watch(&mut self, name: &str, options: &Options) -> Result<()> {
+    /// Begins to watch an interface.
+    fn watch(&mut self, name: &str) -> Result<()> {
         let interface = sys::interface(name).map_err(|error| {
             Error::about(name, format!("cannot be watched: {error}"))
                 .hint("ip link lists the interfaces")
         })?;
-        if self.giving.watched.iter().any(|watched| watched.index == interface.index) {
+        if self.giving.watched.iter().any(|watched| watched.index() == interface.index) {
             return Err(Error::about(name, "is given twice"));
         }
+        let membership = self.attach(name, interface)?;
+        let input = u32::try_from(self.points.len()).unwrap_or(u32::MAX);
+        self.points.push(ObservationPoint { file: None, interface: Some(name.to_owned()), input });
+        self.giving.watched.push(Watched::new(name, interface.index, membership));
+        Ok(())
+    }
+
+    /// Attaches the program to an interface; returns what keeps it promiscuous.
+    fn attach(&mut self, name: &str, interface: sys::Interface) -> Result<Option<OwnedFd>> {
         let is_ip = HARDWARE_IP.contains(&interface.hardware);
         if !is_ip && !HARDWARE_ETHERNET.contains(&interface.hardware) {
             let kind = interface.hardware;
             let cause = format!("hardware type {kind} is neither Ethernet nor IP");
             return Err(Error::about(name, cause).hint("--backend pcap may know it"));
         }
-        let membership = if options.promiscuous && !interface.is_loopback && !is_ip {
+        let membership = if self.promiscuous && !interface.is_loopback && !is_ip {
             let membership = sys::promiscuous(interface.index).map_err(|error| {
                 Error::about(name, format!("cannot be made promiscuous: {error}"))
                     .hint("CAP_NET_RAW allows it; --no-promisc does without")
@@ -204,21 +224,21 @@ impl Ebpf {
         } else {
             None
         };
-        let input = u32::try_from(self.points.len()).unwrap_or(u32::MAX);
-        self.points.push(ObservationPoint { file: None, interface: Some(name.to_owned()), input });
-        self.giving.watched.push(Watched::new(name, interface.index, membership));
-        self.loaded.attach(name, interface, is_ip, options.attach)
+        self.loaded.attach(name, interface, is_ip, self.attach)?;
+        Ok(membership)
     }
 
     /// Returns packets that found no room in the kernel's table of flows, so far: they were handed up
     /// whole, or are among those lost in the ring.
     pub fn flow_full(&self) -> u64 {
-        self.giving.watched.iter().map(|watched| self.losses(watched.index)[1]).sum()
+        self.giving.watched.iter().map(|watched| self.losses(watched)[1]).sum()
     }
 
     /// Returns an interface's losses: in the ring, and for want of room among the flows.
-    fn losses(&self, index: u32) -> [u64; 2] {
-        self.loaded.losses.get(&index, 0).unwrap_or_default()
+    fn losses(&self, watched: &Watched) -> [u64; 2] {
+        let of = |index| self.loaded.losses.get(index, 0).unwrap_or_default();
+        let add = |sum: [u64; 2], next: [u64; 2]| [sum[0] + next[0], sum[1] + next[1]];
+        watched.indices().iter().map(of).fold([0; 2], add)
     }
 
     /// Reads the ring until it is empty or the block is full. A snapshot goes where it belongs: behind
@@ -254,12 +274,14 @@ impl Ebpf {
     }
 
     /// Reads all sums from the kernel.
-    fn take_snapshot(&mut self, now_ns: u64) -> Result<()> {
-        let Self { batches, loaded, giving, .. } = self;
-        let mut snapshot = Snapshot { time_ns: now_ns, flows: Vec::new(), total: 0 };
+    fn take_snapshot(&mut self) -> Result<()> {
+        let Self { batches, loaded, giving, pressure, .. } = self;
+        let pressure = *pressure;
+        let now_ns = sys::monotonic_ns();
+        let mut snapshot = Snapshot { time_ns: 0, flows: Vec::new(), total: 0 };
         let read = batches.read(loaded.flows.fd().as_fd(), |key, flow| {
             snapshot.total += 1;
-            let may_go = flow.state == DYING || is_idle(&flow, is_udp(&key), now_ns, true);
+            let may_go = flow.state == DYING || is_idle(&flow, is_udp(&key), now_ns, pressure);
             if may_go || giving.has_news(&key, &flow) {
                 snapshot.flows.push((key, flow));
             }
@@ -267,21 +289,24 @@ impl Ebpf {
         read.map_err(|error| Error::about("eBPF", format!("cannot read the counters: {error}")))?;
         // The order of a map is none; connections on one key follow each other.
         snapshot.flows.sort_unstable_by_key(|(_, flow)| flow.born_ns);
+        // It belongs behind the frames of the time that the reading took: what is new in them was told
+        // with them.
+        snapshot.time_ns = sys::monotonic_ns();
+        self.swept_ns = snapshot.time_ns;
+        self.pressure = Pressure::of(snapshot.total, self.flows_max);
         self.snapshot = Some(snapshot);
-        self.swept_ns = now_ns;
         Ok(())
     }
 
     /// Lets the kernel forget idle flows whose sums were given: dying first, so that nobody counts in
     /// them any more, and gone at the next snapshot.
     fn forget_idle(&mut self, snapshot: &Snapshot) {
-        let under_pressure = snapshot.total > self.flows_max / 4 * 3;
         for (key, flow) in &snapshot.flows {
             if flow.state == DYING {
                 if self.order(Order::Bury, key) {
                     self.giving.forget(key);
                 }
-            } else if is_idle(flow, is_udp(key), snapshot.time_ns, under_pressure) {
+            } else if is_idle(flow, is_udp(key), snapshot.time_ns, self.pressure) {
                 self.order(Order::Die(flow.last_ns), key);
             }
         }
@@ -294,20 +319,36 @@ impl Ebpf {
         sys::run(self.order_program.as_fd(), &packet).is_ok_and(|answer| answer == 1)
     }
 
-    /// Finds out which interfaces are gone: an attached program is told nothing.
+    /// Finds out which interfaces are gone, which an attached program is not told, and which are back.
     fn check_interfaces(&mut self) {
-        for watched in &mut self.giving.watched {
-            if watched.broken.is_none() && !sys::exists(watched.index) {
-                let error = Error::about(&watched.name, "the interface is gone");
-                watched.broken = Some(error.cause().to_owned());
-                self.broken.push(error);
+        for index in 0..self.giving.watched.len() {
+            let watched = &mut self.giving.watched[index];
+            let name = watched.name.clone();
+            if !watched.is_gone && !sys::exists(watched.index()) {
+                watched.lose();
+                let cause = "went away; its frames are missed until it returns";
+                self.notices.push_back(Error::about(name, cause));
+            } else if watched.is_gone
+                && let Ok(interface) = sys::interface(&name)
+            {
+                match self.attach(&name, interface) {
+                    Ok(membership) => {
+                        self.giving.watched[index].regain(interface.index, membership);
+                        self.notices.push_back(Error::about(name, "is back"));
+                    }
+                    // It may be half made; it is tried again.
+                    Err(error) if sys::exists(interface.index) && !self.told_unfit => {
+                        self.told_unfit = true;
+                        self.notices.push_back(error);
+                    }
+                    Err(_) => {}
+                }
             }
         }
     }
 
     fn is_to_end(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
-            || self.giving.watched.iter().all(|watched| watched.broken.is_some())
     }
 }
 
@@ -319,8 +360,8 @@ fn is_udp(key: &KernelKey) -> bool {
 impl Source for Ebpf {
     fn next(&mut self, block: &mut Block) -> Result<Event> {
         block.clear();
-        if let Some(error) = self.broken.pop() {
-            return Ok(Event::Broken(error));
+        if let Some(notice) = self.notices.pop_front() {
+            return Ok(Event::Notice(notice));
         }
         if self.phase == Phase::Ended {
             return Ok(Event::End);
@@ -334,11 +375,11 @@ impl Source for Ebpf {
         if self.phase == Phase::Watching && self.is_to_end() {
             self.loaded.detach();
             self.phase = Phase::Ending;
-            self.take_snapshot(now_ns)?;
+            self.take_snapshot()?;
         } else if self.snapshot.is_none() && now_ns.saturating_sub(self.swept_ns) > SWEEP_NS {
             self.check_interfaces();
             self.giving.set_clock(sys::wall_offset_ns());
-            self.take_snapshot(now_ns)?;
+            self.take_snapshot()?;
         }
         if let Some(snapshot) = self.read_ring(block)
             && self.phase == Phase::Watching
@@ -360,7 +401,7 @@ impl Source for Ebpf {
 
     fn dropped(&self, point: PointId) -> Dropped {
         let watched = self.giving.watched.get(usize::from(point.0));
-        let ring = watched.map_or(0, |watched| self.losses(watched.index)[0]);
+        let ring = watched.map_or(0, |watched| self.losses(watched)[0]);
         Dropped { ring, ..Dropped::default() }
     }
 
@@ -370,7 +411,7 @@ impl Source for Ebpf {
 
     fn steer(&mut self, steering: &Steering) {
         let Some(watched) = self.giving.watched.get(usize::from(steering.point.0)) else { return };
-        let key = layout::kernel_key(&steering.key, steering.vlans, watched.index);
+        let key = layout::kernel_key(&steering.key, steering.vlans, watched.index());
         if steering.verdict == Verdict::KeepSending {
             self.muted.remove(&key);
             self.order(Order::Unmute, &key);
@@ -381,9 +422,9 @@ impl Source for Ebpf {
         if self.muted.get(&key).is_some_and(|muted_ns| time_ns <= *muted_ns) {
             return;
         }
-        if self.order(Order::Mute(time_ns), &key) {
-            self.muted.insert(key, sys::monotonic_ns());
-        }
+        // Also where it could not be muted, for want of an entry, say: later packets ask again.
+        self.order(Order::Mute(time_ns), &key);
+        self.muted.insert(key, sys::monotonic_ns());
     }
 
     fn inputs(&self) -> Vec<InputSummary> {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only)
  *
  * Counts every packet exactly once: a packet is either handed up through the ring, and then counted by
- * the reader, or counted here in its flow. Handed up is every packet of a flow that is not muted, and
- * every packet without a key: fragments, tunnels, odd headers, other protocols. Counted here are the
- * packets of muted flows, and those that the ring had no room for; these are marked as lost where they
- * carried payload.
+ * the reader, or counted here in its flow. Handed up are the packets with payload of every flow that is
+ * not muted, what opens and closes a connection, the first of each kind a side, and every packet without
+ * a key: fragments, tunnels, odd headers, other protocols. Counted here are the packets of muted flows,
+ * bare acknowledgements, and what the ring had no room for; that is marked as lost where it carried
+ * payload.
  */
 #include "portreeve.bpf.h"
 
@@ -394,6 +395,8 @@ INLINE void begin_generation(struct flow *flow, u64 now)
 	flow->isn_known = 0;
 	flow->next_known = 0;
 	flow->closed = 0;
+	flow->seen = 0;
+	flow->to_tell = 1;
 }
 
 /* Finds out whether a SYN or SYN/ACK repeats, answers or opens. */
@@ -432,14 +435,16 @@ static __attribute__((noinline)) struct flow *make_flow(struct flow_key *key, st
 	return map_lookup(&flows, key);
 }
 
-/* Puts the flow's sums into the ring, if they changed since it last did. */
+/* Puts the flow's sums into the ring, if they changed since they were last there. */
 INLINE int tell_counts(struct flow_key *key, struct flow *flow)
 {
 	u64 counted = flow->sums.packets[0] + flow->sums.packets[1];
 	struct counts_record *record;
 
-	if (counted == flow->told)
+	if (counted == flow->told) {
+		flow->to_tell = 0;
 		return 1;
+	}
 	record = ring_reserve(&ring, sizeof(*record), 0);
 	if (!record)
 		return 0;
@@ -448,6 +453,7 @@ INLINE int tell_counts(struct flow_key *key, struct flow *flow)
 	record->key = *key;
 	record->flow = *flow;
 	flow->told = counted;
+	flow->to_tell = 0;
 	ring_submit(record, RB_NO_WAKEUP);
 	return 1;
 }
@@ -509,14 +515,20 @@ INLINE int handle(struct __sk_buff *skb, int is_ip)
 	else if (packet.flags & FIN)
 		flow->closed |= 1 << (packet.side & 1);
 	flow->last_ns = packet.now;
-	if (flow->muted && !(packet.flags & (SYN | FIN | RST))) {
+	int turns = packet.flags & (SYN | FIN | RST);
+	int is_bare = key.transport == TCP && packet.payload_len == 0;
+	u8 kind = (is_bare ? 1 : 4) << (packet.side & 1);
+
+	if ((flow->muted || is_bare) && !turns && (flow->seen & kind)) {
 		count(skb, flow, &packet, 0);
 		return NEXT;
 	}
-	if (tell_counts(&key, flow) && hand_up(skb, &packet)) {
+	if ((!(flow->to_tell || turns) || tell_counts(&key, flow)) && hand_up(skb, &packet)) {
 		flow->untold = 0;
+		flow->seen |= kind;
 		return NEXT;
 	}
+	flow->to_tell = 1;
 	count(skb, flow, &packet, !flow->muted && packet.payload_len > 0);
 	return NEXT;
 }

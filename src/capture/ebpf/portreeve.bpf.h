@@ -92,7 +92,8 @@ struct flow {
 	u8 isn_known; /* a bit a side */
 	u8 closed;    /* a bit a side that sent FIN; both for RST */
 	u8 next_known;
-	u16 zero;
+	u8 seen;    /* two bits a side: a bare acknowledgement was handed up, a packet with payload */
+	u8 to_tell; /* the ring must tell the sums before the next frame */
 };
 
 enum { RECORD_FRAME = 1, RECORD_COUNTS = 2 };

@@ -4,6 +4,7 @@
 //! what is known by then, adds to the sums, and is forgotten. A run over files lets nothing go before its
 //! end.
 
+use super::across::Across;
 use super::hosts::Hosts;
 use super::told::Told;
 use super::{Join, Seen, Setting};
@@ -13,20 +14,19 @@ use crate::pipeline::Gathered;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::shard::{Part, Shard};
-use crate::policy::Policy;
 
 /// What stays of flows that are gone.
 #[derive(Default)]
-pub struct Carried {
+pub struct Carried<'k> {
     /// What they showed of their hosts.
     pub(super) hosts: Hosts,
     /// The alerts that went out.
     pub(super) told: Told,
-    seen: Option<Seen>,
+    seen: Option<Seen<'k>>,
     flows: u64,
 }
 
-impl Carried {
+impl<'k> Carried<'k> {
     /// Returns how many flows were let go.
     pub fn flows(&self) -> u64 {
         self.flows
@@ -68,18 +68,19 @@ impl Carried {
         parts: Vec<Part>,
         gathered: &mut Gathered,
         points: &[ObservationPoint],
-        setting: &Setting<'_>,
+        setting: &Setting<'k>,
         outputs: &mut Outputs,
     ) -> Result<()> {
         self.flows += parts.len() as u64;
-        let mut seen = self.seen(gathered, setting.policy);
+        let mut seen = self.seen(gathered, setting);
         for part in parts.iter().filter(|part| part.evicted) {
-            seen.ledger.point(part.flow.point).evicted += part.flow.packets_total();
+            seen.ledger.point(part.flow.point).evicted += 1;
         }
         gathered.shards = vec![shard_of(parts)];
         let mut join = Join::new(gathered, points, setting, self);
         join.meet_hosts();
         join.look(&mut seen, &self.told);
+        join.find_shared(&mut seen);
         let written = join
             .write_alerts(&seen.findings, &mut self.told, outputs)
             .and_then(|()| join.write_flows(outputs));
@@ -89,17 +90,19 @@ impl Carried {
         written
     }
 
-    /// Goes over to other rules: what the sums are numbered by has other numbers now.
-    pub fn renumber(&mut self, from: &Setting<'_>, to: &Setting<'_>) {
+    /// Goes over to other rules: what the sums are numbered by has other numbers now. Matrices begin anew.
+    pub fn renumber(&mut self, from: &Setting<'_>, to: &Setting<'k>) {
         if let Some(seen) = &mut self.seen {
+            seen.across = Across::new(to);
             seen.totals.renumber(from.catalog, to.catalog);
             seen.findings.renumber(from.policy, to.policy);
         }
     }
 
     /// Returns the sums to add to, up to the time that the front has seen.
-    pub(super) fn seen(&mut self, gathered: &Gathered, policy: &Policy) -> Seen {
-        let mut seen = self.seen.take().unwrap_or_else(|| Seen::new(gathered, policy));
+    pub(super) fn seen(&mut self, gathered: &Gathered, setting: &Setting<'k>) -> Seen<'k> {
+        let mut seen = self.seen.take().unwrap_or_else(|| Seen::new(gathered, setting));
+        seen.across.look += 1;
         seen.findings.go_on(gathered.front.span);
         seen
     }

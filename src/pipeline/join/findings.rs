@@ -1,16 +1,16 @@
 //! Every flow judged, and the findings as published.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::records::Around;
 use super::tags::Tagged;
 use super::told::Told;
 use super::view::View;
-use super::{Join, Setting};
+use super::{Join, Seen, Setting};
 use crate::error::Result;
 use crate::packet::{At, Timestamp};
 use crate::pipeline::outputs::Outputs;
-use crate::policy::{Cover, EvidenceNote, Finding, Policy, Severity, Subject, Trigger};
+use crate::policy::{Cover, EvidenceNote, Finding, MatrixRun, Policy, Severity, Subject, Trigger};
 use crate::report::record::{AlertRecord, EvidenceRecord, Record, RuleRecord, SuppressionRecord};
 use crate::report::summary::RuleTotals;
 use crate::report::timeline::{Timeline, TimelineBuilder};
@@ -27,6 +27,8 @@ pub(super) struct Findings {
     timeline: TimelineBuilder,
     /// Suppressions that would have covered a finding and are over.
     expired: BTreeSet<usize>,
+    /// Findings that only several flows show, by flow.
+    across: BTreeMap<usize, Vec<Finding>>,
     /// Room for the findings of the flow at hand.
     of_flow: Vec<Finding>,
 }
@@ -49,6 +51,7 @@ impl Findings {
             by_rule: vec![Sum::default(); policy.rules().len()],
             timeline: TimelineBuilder::new(start, end),
             expired: BTreeSet::new(),
+            across: BTreeMap::new(),
             of_flow: Vec::new(),
         }
     }
@@ -57,6 +60,7 @@ impl Findings {
     pub(super) fn go_on(&mut self, span: Option<(Timestamp, Timestamp)>) {
         let (start, end) = span.unwrap_or_default();
         self.flows.clear();
+        self.across.clear();
         self.timeline.widen(start, end);
     }
 
@@ -78,7 +82,7 @@ impl Findings {
         self.worst
     }
 
-    fn add(&mut self, finding: &Finding, cover: Cover) {
+    pub(super) fn add(&mut self, finding: &Finding, cover: Cover) {
         let sum = &mut self.by_rule[finding.rule];
         match cover {
             Cover::By(_) => sum.suppressed += 1,
@@ -133,25 +137,61 @@ impl<'a> Join<'a> {
         flow: usize,
         view: &View<'_>,
         tagged: &Tagged<'_>,
-        findings: &mut Findings,
+        seen: &mut Seen<'_>,
         told: &Told,
     ) {
         let Setting { policy, site, .. } = self.setting;
         let subject = self.subject(view, tagged);
-        let mut of_flow = std::mem::take(&mut findings.of_flow);
+        let mut of_flow = std::mem::take(&mut seen.findings.of_flow);
         policy.judge(&subject, site, &mut of_flow);
+        seen.across.see(flow, view, &subject, &mut of_flow);
         if !of_flow.is_empty() {
-            findings.flows.push(u32::try_from(flow).expect("fewer flows than 32 bits name"));
+            let flow = u32::try_from(flow).expect("fewer flows than 32 bits name");
+            seen.findings.flows.push(flow);
         }
         for mut finding in of_flow.drain(..) {
-            if let Some(rule) = told.rule_of(view.flow, &finding, policy) {
-                finding.rule = rule;
-            }
-            findings.add(&finding, policy.cover_of(&finding, &subject, site));
-            let (rule, client) = (&policy.rules()[finding.rule].id, subject.initiator.ip());
-            findings.timeline.add(rule, client, finding.first.time, finding.count);
+            let before = told.rule_of(view.flow, &finding, policy);
+            finding.rule = before.unwrap_or(finding.rule);
+            self.note(&finding, &subject, &mut seen.findings);
         }
-        findings.of_flow = of_flow;
+        seen.findings.of_flow = of_flow;
+    }
+
+    /// Takes a finding into the sums.
+    fn note(&self, finding: &Finding, subject: &Subject<'_>, findings: &mut Findings) {
+        let Setting { policy, site, .. } = self.setting;
+        findings.add(finding, policy.cover_of(finding, subject, site));
+        let (rule, client) = (&policy.rules()[finding.rule].id, subject.initiator.ip());
+        findings.timeline.add(rule, client, finding.first.time, finding.count);
+    }
+
+    /// Adds what only several flows show.
+    pub(super) fn find_across(&self, seen: &mut Seen<'_>) {
+        let extra = self.across_flows(&seen.across);
+        self.add_across(extra, seen);
+    }
+
+    /// Adds what only several flows show and what does not wait for the end.
+    pub(super) fn find_shared(&self, seen: &mut Seen<'_>) {
+        let extra = self.shared_tokens(&seen.across);
+        self.add_across(extra, seen);
+    }
+
+    fn add_across(&self, extra: BTreeMap<usize, Vec<Finding>>, seen: &mut Seen<'_>) {
+        let findings = &mut seen.findings;
+        for (flow, of_flow) in &extra {
+            let view = self.view(&self.places[*flow]);
+            let subject = self.subject(&view, self.tags.tagged(self.tag_of[*flow]));
+            for finding in of_flow {
+                self.note(finding, &subject, findings);
+            }
+            findings.flows.extend(u32::try_from(*flow));
+        }
+        if !extra.is_empty() {
+            findings.flows.sort_unstable();
+            findings.flows.dedup();
+        }
+        findings.across = extra;
     }
 
     fn subject<'s>(&'s self, view: &View<'s>, tagged: &'s Tagged<'_>) -> Subject<'s> {
@@ -186,12 +226,15 @@ impl<'a> Join<'a> {
         let desk = self.desk();
         let Setting { policy, site, .. } = self.setting;
         let mut of_flow = Vec::new();
+        let mut matrices = MatrixRun::new(policy, site, self.setting.catalog);
         for flow in &findings.flows {
             let flow = *flow as usize;
             let view = self.view(&self.places[flow]);
             let tagged = self.tags.tagged(self.tag_of[flow]);
             let subject = self.subject(&view, tagged);
             policy.judge(&subject, site, &mut of_flow);
+            matrices.flow(&subject, &mut of_flow);
+            of_flow.extend(findings.across.get(&flow).into_iter().flatten().cloned());
             let around = self.around(&self.places[flow], &view);
             for mut finding in of_flow.drain(..) {
                 let before = told.rule_of(view.flow, &finding, policy);
@@ -215,6 +258,7 @@ impl<'a> Join<'a> {
         let desk = self.desk();
         let Setting { policy, site, .. } = self.setting;
         let (mut seen, mut of_flow) = (Vec::new(), Vec::new());
+        let mut matrices = MatrixRun::new(policy, site, self.setting.catalog);
         for flow in 0..self.places.len() {
             let place = self.places[flow];
             let view = self.view(&place);
@@ -222,6 +266,7 @@ impl<'a> Join<'a> {
             let tagged = self.tags.tagged(tag);
             let subject = self.subject(&view, tagged);
             policy.judge(&subject, site, &mut of_flow);
+            matrices.flow(&subject, &mut of_flow);
             let around = self.around(&place, &view);
             for finding in of_flow.drain(..) {
                 // What speaks against its port may yet turn out to be at home there.
@@ -302,7 +347,7 @@ impl<'a> Join<'a> {
         finding.evidence.iter().filter_map(record).collect()
     }
 
-    fn rule_records(&self) -> Vec<RuleRecord> {
+    pub(super) fn rule_records(&self) -> Vec<RuleRecord> {
         let rules = self.setting.policy.rules().iter();
         rules
             .map(|rule| RuleRecord {

@@ -8,6 +8,8 @@ pub mod ledger;
 pub mod resolve;
 pub mod totals;
 
+mod absent;
+mod across;
 mod carried;
 mod findings;
 mod hosts;
@@ -30,6 +32,7 @@ use crate::site::Site;
 use super::Gathered;
 use super::ledger::Ledger;
 use super::outputs::Outputs;
+use across::Across;
 pub use carried::Carried;
 use findings::Findings;
 use hosts::Hosts;
@@ -67,17 +70,19 @@ struct Join<'a> {
 }
 
 /// What one look at every flow gathers.
-struct Seen {
+struct Seen<'a> {
     findings: Findings,
+    across: Across<'a>,
     totals: Totals,
     ledger: Ledger,
     blind: Blind,
 }
 
-impl Seen {
-    fn new(gathered: &Gathered, policy: &Policy) -> Self {
+impl<'a> Seen<'a> {
+    fn new(gathered: &Gathered, setting: &Setting<'a>) -> Self {
         Self {
-            findings: Findings::new(policy, gathered.front.span),
+            findings: Findings::new(setting.policy, gathered.front.span),
+            across: Across::new(setting),
             totals: Totals::default(),
             ledger: Ledger::default(),
             blind: Blind::default(),
@@ -97,22 +102,27 @@ pub fn report(
 }
 
 /// Writes the report of all that was seen after some flows were judged and let go, and returns its summary.
-pub fn report_after(
-    mut carried: Carried,
+pub fn report_after<'k>(
+    mut carried: Carried<'k>,
     gathered: &Gathered,
     source: &dyn Source,
-    setting: &Setting<'_>,
+    setting: &Setting<'k>,
     outputs: &mut Outputs,
     run: impl FnOnce() -> Option<RunRecord>,
 ) -> Result<Summary> {
     let mut join = Join::new(gathered, source.points(), setting, &mut carried);
     join.meet_hosts();
-    let mut seen = carried.seen(gathered, setting.policy);
+    let mut seen = carried.seen(gathered, setting);
     join.look(&mut seen, &carried.told);
+    join.find_across(&mut seen);
     join.write_alerts(&seen.findings, &mut carried.told, outputs)?;
+    join.write_absences(&mut seen, outputs)?;
     join.write_flows(outputs)?;
-    for host in join.host_records() {
+    for host in join.host_records(seen.across.disabled.proofs()) {
         outputs.record(Record::Host(&host))?;
+    }
+    for row in join.row_records(&seen.across) {
+        outputs.record(Record::Row(&row))?;
     }
     let mut summary = join.summary(&seen, &source.inputs());
     summary.run = run();
@@ -126,7 +136,7 @@ impl<'a> Join<'a> {
         gathered: &'a Gathered,
         points: &'a [ObservationPoint],
         setting: &'a Setting<'a>,
-        carried: &mut Carried,
+        carried: &mut Carried<'_>,
     ) -> Self {
         Self {
             gathered,
@@ -158,10 +168,11 @@ impl<'a> Join<'a> {
             let view = self.view(&self.places[index]);
             self.hosts.see_refused(&view);
         }
+        self.hosts.read(self.setting.catalog, self.setting.site);
     }
 
     /// Says of each flow what it is, judges it, and puts it into the sums and its frames into the ledger.
-    fn look(&mut self, seen: &mut Seen, told: &Told) {
+    fn look(&mut self, seen: &mut Seen<'_>, told: &Told) {
         self.tag_of.reserve_exact(self.places.len());
         for flow in 0..self.places.len() {
             let place = self.places[flow];
@@ -170,7 +181,7 @@ impl<'a> Join<'a> {
             self.tag_of.push(tag);
             let tagged = self.tags.tagged(tag);
             let service = tagged.tag.service().map(|candidate| candidate.service);
-            self.judge(flow, &view, tagged, &mut seen.findings, told);
+            self.judge(flow, &view, tagged, seen, told);
             self.count_frames(&place, &view, service.is_some(), &mut seen.ledger);
             seen.blind.see(&view);
             let responder = view.responder();
@@ -208,7 +219,7 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn summary(&self, seen: &Seen, inputs: &[InputSummary]) -> Summary {
+    fn summary(&self, seen: &Seen<'_>, inputs: &[InputSummary]) -> Summary {
         let span = self.gathered.front.span;
         let catalog = self.setting.catalog;
         let mut provenance = self.setting.provenance.clone();
@@ -228,7 +239,7 @@ impl<'a> Join<'a> {
             services: seen.totals.by_service(catalog),
             unclassified: seen.totals.unclassified(),
             ledger: ledger::record(&ledger, self.points),
-            zones: None,
+            zones: seen.across.zones(),
             rules: self.rule_totals(&seen.findings),
             timeline: seen.findings.timeline(),
             baseline_gone: Vec::new(),
@@ -260,7 +271,8 @@ impl<'a> Join<'a> {
         let input = self.points.get(usize::from(view.flow.point.0)).map_or(0, |point| point.input);
         let starts = &self.gathered.front.input_starts;
         // The flow may have begun in an earlier file than the one in which the frame was.
-        let start = starts[input as usize..].iter().rfind(|start| **start <= running);
+        let starts = starts.get(input as usize..).unwrap_or_default();
+        let start = starts.iter().rfind(|start| **start <= running);
         running - start.copied().unwrap_or(1) + 1
     }
 }
