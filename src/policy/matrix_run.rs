@@ -1,6 +1,6 @@
 //! Flows → what became of each row of the matrices, and what no row allows.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::Policy;
@@ -97,8 +97,9 @@ pub struct MatrixRun<'a> {
     site: &'a Site,
     catalog: &'a Catalog,
     runs: Vec<Run<'a>>,
-    seen: HashSet<HostId>,
-    pairs: BTreeMap<(End, End), PairCounts>,
+    /// For each declared host, whether it was seen.
+    seen: Vec<bool>,
+    pairs: HashMap<(End, End), PairCounts, foldhash::fast::RandomState>,
     unjudged: u64,
 }
 
@@ -109,13 +110,16 @@ struct Run<'a> {
     counts: Vec<RowCounts>,
     /// Parties of which any address was seen.
     seen: u32,
-    /// For each row, the hosts that used it as allowed and those that only tried.
-    used_by: Vec<HashSet<Option<HostId>>>,
+    /// For each row, whether no declared host, and then each one, used it as allowed.
+    used_by: Vec<Vec<bool>>,
+    /// For each row, who only tried, and how often.
     tried_by: Vec<HashMap<Option<HostId>, u64>>,
+    /// Rows that the flow at hand is about, and whether each allows it; kept for its room.
+    met: Vec<(usize, bool)>,
 }
 
 /// One end of a flow, by the name under which pairs are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum End {
     Zone(ZoneId),
     /// A matrix and a set of its parties.
@@ -139,7 +143,8 @@ impl<'a> MatrixRun<'a> {
             matrix,
             counts: vec![RowCounts::default(); matrix.rows.len()],
             seen: 0,
-            used_by: vec![HashSet::new(); matrix.rows.len()],
+            used_by: vec![vec![false; site.hosts().len() + 1]; matrix.rows.len()],
+            met: Vec::new(),
             tried_by: vec![HashMap::new(); matrix.rows.len()],
         };
         let matrices = policy.matrices().iter().filter(|matrix| matrix.skipped.is_none());
@@ -148,8 +153,8 @@ impl<'a> MatrixRun<'a> {
             site,
             catalog,
             runs: matrices.map(run).collect(),
-            seen: HashSet::new(),
-            pairs: BTreeMap::new(),
+            seen: vec![false; site.hosts().len()],
+            pairs: HashMap::default(),
             unjudged: 0,
         }
     }
@@ -164,7 +169,9 @@ impl<'a> MatrixRun<'a> {
             (subject.responder.ip(), subject.responder_zone),
         ];
         let hosts = ends.map(|(address, _)| self.site.host_id_of(address));
-        self.seen.extend(hosts.into_iter().flatten());
+        for host in hosts.into_iter().flatten() {
+            self.seen[usize::from(host.0)] = true;
+        }
         let mut verdict = Said::Nothing;
         for run in &mut self.runs {
             let said = run.flow(subject, hosts);
@@ -245,7 +252,7 @@ impl<'a> MatrixRun<'a> {
                 let answers = self.instances(run, row.responders);
                 let mut others = answers.into_iter().filter(|to| to.is_none() || *to != initiator);
                 let Some(responder) = others.next() else { continue };
-                if run.used_by[place].contains(&initiator) {
+                if run.used_by[place][slot(initiator)] {
                     continue;
                 }
                 let attempted = run.tried_by[place].get(&initiator).copied().unwrap_or(0);
@@ -271,7 +278,7 @@ impl<'a> MatrixRun<'a> {
         if declared.is_empty() {
             return if run.seen & parties == 0 { Vec::new() } else { vec![None] };
         }
-        declared.into_iter().filter(|id| self.seen.contains(id)).map(Some).collect()
+        declared.into_iter().filter(|id| self.seen[usize::from(id.0)]).map(Some).collect()
     }
 
     fn absence(
@@ -376,30 +383,34 @@ impl Run<'_> {
             Use::Ports { spoken: None, .. } => true,
             Use::Service(id) => subject.heard.is_admitted_by(subject.catalog.service(*id)),
         };
-        let rows = self.matrix.rows.iter().enumerate();
-        let rows = rows.filter(|(_, row)| row.is_between(is[from], is[to]));
-        let met: Vec<(usize, &Row, bool)> = rows
-            .filter(|(_, row)| row.uses.iter().any(|used| about(&used)))
-            .map(|(place, row)| {
-                let admitted = row.uses.iter().filter(about).any(admits);
-                (place, row, row.permits && admitted)
-            })
-            .collect();
-        let allowed = met.iter().any(|(_, _, allows)| *allows);
-        for (place, row, allows) in met {
-            let counts = &mut self.counts[place];
+        let rows = &self.matrix.rows;
+        self.met.clear();
+        for (place, row) in rows.iter().enumerate() {
+            if row.is_between(is[from], is[to]) && row.uses.iter().any(|used| about(&used)) {
+                let allows = row.permits && row.uses.iter().filter(about).any(admits);
+                self.met.push((place, allows));
+            }
+        }
+        let allowed = self.met.iter().any(|(_, allows)| *allows);
+        for (place, allows) in &self.met {
+            let (counts, permits) = (&mut self.counts[*place], rows[*place].permits);
             if !subject.established {
                 counts.attempted += 1;
-                *self.tried_by[place].entry(hosts[from]).or_default() += 1;
-            } else if allows || !row.permits && (allowed || !between_zones) {
+                *self.tried_by[*place].entry(hosts[from]).or_default() += 1;
+            } else if *allows || !permits && (allowed || !between_zones) {
                 counts.satisfied += 1;
-                self.used_by[place].insert(hosts[from]);
+                self.used_by[*place][slot(hosts[from])] = true;
             } else if !turned {
                 counts.violated += 1;
             }
         }
         allowed
     }
+}
+
+/// Returns a host's place where one is kept for whoever is no declared host.
+fn slot(host: Option<HostId>) -> usize {
+    host.map_or(0, |host| usize::from(host.0) + 1)
 }
 
 /// Returns what was spoken as bits of protocols; `None` while nobody knows.
