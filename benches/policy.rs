@@ -13,7 +13,7 @@ use portreeve::catalog::{AppProtocol, Catalog, Role};
 use portreeve::classify::{Heard, Tag, by_port};
 use portreeve::inspect::{EvidenceKind, Facts, Protocol};
 use portreeve::packet::{At, Timestamp, Transport};
-use portreeve::policy::{FindingKind, MatrixRun, Policy, Subject, Trigger};
+use portreeve::policy::{FindingKind, Ground, MatrixRun, Policy, Subject, Trigger};
 use portreeve::site::Site;
 
 const FLOWS: u32 = 1_000_000;
@@ -165,9 +165,10 @@ fn judging(criterion: &mut Criterion) {
     group.bench_function("matrix, 1,000,000 flows", |bencher| {
         let mut findings = Vec::new();
         bencher.iter(|| {
-            let mut run = MatrixRun::new(&shipped, &site, Catalog::embedded());
+            let ground = Ground { policy: &shipped, site: &site, catalog: Catalog::embedded() };
+            let mut run = MatrixRun::new(ground);
             for number in 0..FLOWS {
-                run.flow(&flows.subject(number, &site), &mut findings);
+                run.flow(ground, &flows.subject(number, &site), &mut findings);
                 findings.clear();
             }
             black_box(run.unjudged())

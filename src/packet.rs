@@ -217,6 +217,22 @@ impl FlowKey {
         }
     }
 
+    /// Returns the same five-tuple in another encapsulation.
+    #[must_use]
+    pub fn in_encap(self, encap: EncapId) -> Self {
+        Self { encap, ..self }
+    }
+
+    /// Returns the address bytes of both sides; an IPv4 address lies in the first four.
+    pub fn address_bytes(&self) -> &[[u8; 16]; 2] {
+        &self.addresses
+    }
+
+    /// Tells whether the addresses are IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.v6
+    }
+
     /// Returns address and port of one side.
     pub fn endpoint(&self, side: Side) -> SocketAddr {
         SocketAddr::new(self.address(side), self.port(side))

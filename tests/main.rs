@@ -2,10 +2,14 @@
 
 mod architecture;
 mod contract;
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+mod ebpf;
 mod hostile;
+mod live;
 mod policy;
 mod public;
-mod public_captures;
+mod public_names;
+mod recorded;
 mod sameness;
 mod secrets;
 mod streams;

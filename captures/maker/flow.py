@@ -5,7 +5,7 @@ from .book import bearers
 from .conversation import MILLI, SECOND, Capture, Tcp, datagram, number
 from .http import CLIENT, GATEWAY, connection
 from .speech import answer, bearer, dns, request
-from .wire import ACK, FIN, RST, SYN
+from .wire import ACK, FIN, PSH, RST, SYN
 
 ASK = request("/a", bearer(1))
 
@@ -13,6 +13,7 @@ ASK = request("/a", bearer(1))
 def add(book):
     """Adds the captures of flow/."""
     connections(book)
+    openings(book)
     forgeries(book)
     attempts(book)
 
@@ -58,6 +59,46 @@ def connections(book):
     book.pcap("flow/udp-idle.pcap", "a UDP exchange, four minutes of silence, another one between the same ports", capture, 2)
 
 
+def openings(book):
+    """What a connection's first and last segments may look like."""
+    capture = Capture()
+    talk = connection(capture)
+    for wait in (1, 2):
+        talk.packet(0, SYN, advance=False)
+        talk.wait(wait * SECOND)
+    talk.open().ask(ASK, answer()).close()
+    book.pcap("flow/syn-repeated.pcap", "a SYN sent three times", capture, 1, bearers())
+    capture = Capture()
+    for index in range(2):
+        at = capture.now + index * 2 * SECOND
+        talk = Tcp(capture, (CLIENT, 40001), (GATEWAY, 8280), at, isn=(9000 - index * 500, 70 + index * 900))
+        talk.open().ask(ASK, answer())
+    book.pcap("flow/reused-without-an-end.pcap", "the same addresses and ports again, though the first connection was never closed",
+              capture, 2, bearers(2, 2))
+    mac = wire.CLIENT_MAC
+    capture = Capture()
+    for index in range(2):
+        at = capture.now + index * 2 * SECOND
+        Tcp(capture, (CLIENT, 40001), (GATEWAY, 8280), at, isn=(1000 + index * 10**6, 5000)).open().ask(ASK, answer())
+    capture.frames = [frame for frame in capture.frames if frame[1][6:12] == mac]
+    book.pcap("flow/reused-one-direction.pcap", "the same addresses and ports again, of which only the requests were captured",
+              capture, 2, bearers(2, 2))
+    capture = Capture()
+    old = Tcp(capture, (CLIENT, 40001), (GATEWAY, 8280), isn=(1000, 5000)).open().ask(ASK, answer()).close()
+    new = Tcp(capture, (CLIENT, 40001), (GATEWAY, 8280), old.now + SECOND, isn=(900_000, 70_000)).open()
+    new.packet(0, PSH | ACK, ASK, seq=1001, ack=5001)
+    new.ask(ASK, answer()).close()
+    book.pcap("flow/late-segment-of-old.pcap", "a late copy of the old connection's request amid the new one", capture, 2, bearers(2, 2))
+    capture = Capture()
+    talk = connection(capture).open().ask(ASK, answer())
+    for data in (b"", b"\0"):
+        talk.wait(60 * SECOND).packet(0, ACK, data, seq=talk.seq[0] - 1)
+        talk.packet(1, ACK)
+    talk.ask(ASK, answer()).close()
+    book.pcap("flow/keep-alive-probes.pcap", "keep-alive probes, one with a byte of garbage (RFC 9293 §3.8.4)", capture, 1,
+              bearers(2), uninspected={})
+
+
 def forgeries(book):
     """Segments that the endpoints would not take."""
     capture = Capture()
@@ -72,6 +113,11 @@ def forgeries(book):
     talk.packet(1, RST, seq=talk.seq[1] - 500_000_000)
     talk.wait(MILLI).ask(ASK, answer()).close()
     book.pcap("flow/forged-rst.pcap", "resets far out of window; the connection goes on", capture, 1, bearers(2))
+    capture = Capture()
+    talk = connection(capture).open().ask(ASK, answer())
+    talk.packet(1, RST | ACK, advance=False)
+    talk.wait(MILLI).ask(ASK, answer()).close()
+    book.pcap("flow/reset-in-window.pcap", "a reset in window that the ends ignore: what follows is still looked at", capture, 1, bearers(2))
 
 
 def attempts(book):

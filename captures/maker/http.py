@@ -1,6 +1,6 @@
 """HTTP/1: where a token counts, however it travels, and where it does not."""
 
-from . import speech
+from . import speech, wire
 from .book import bearers, found
 from .conversation import MICRO, MILLI, SECOND, Capture, Tcp
 from .speech import answer, basic, bearer, form, request, token
@@ -225,6 +225,19 @@ def framing(book):
                   (frame, b"\x81\x02ok"), server=9099)
     book.pcap("http/websocket.pcap", "a token in a WebSocket handshake, a look-alike of a request in its frames",
               capture, 1, bearers())
+    capture.frames = [f for f in capture.frames if f[1][6:12] == wire.CLIENT_MAC]
+    book.pcap("http/websocket-one-direction.pcap", "the same without the server's side: the next bytes decide",
+              capture, 1, bearers())
+    book.pcap("http/connect-refused.pcap", "a tunnel that the proxy refuses, then a request with a token",
+              one((connect, answer("403 Forbidden")), request("/a", bearer(1))), 1, bearers())
+    both = request("/a", "Content-Length: 5", "Transfer-Encoding: chunked", method="POST")
+    book.pcap("http/length-and-chunked.pcap", "a body with both framings: chunked counts (RFC 9112 §6.3)",
+              one(both + speech.chunked(b"x" * 40, fake), request("/b", bearer(1))), 1, bearers())
+    capture = one(request("/a", bearer(1)), request("/b", bearer(1)))
+    order = [0, 1, 2, 4, 3, 5, 7, 6, 8, 9, 10, 11]
+    times = [frame[0] for frame in capture.frames]
+    capture.frames = [(at, *capture.frames[index][1:]) for at, index in zip(times, order)]
+    book.pcap("http/answer-before-request.pcap", "a mirror port that swaps each request with its answer", capture, 1, bearers(2))
     asks = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"]
     book.pcap("http/upgrade-refused.pcap", "an upgrade that the server does not take",
               one(request("/a", *asks), request("/b", bearer(1))), 1, bearers())

@@ -19,7 +19,7 @@ impl Held {
             let mut block = Block::default();
             match source.next(&mut block)? {
                 Event::Frames => blocks.push(block),
-                Event::Counters(_) | Event::Notice(_) | Event::Tick(_) => {}
+                Event::Notice(_) | Event::Tick(_) => {}
                 Event::Broken(error) => return Err(error),
                 Event::End => break,
             }
@@ -61,6 +61,8 @@ impl Source for Replay<'_> {
         self.next += 1;
         block.bytes.clone_from(&held.bytes);
         block.frames.clone_from(&held.frames);
+        block.merged.clone_from(&held.merged);
+        block.counts.clone_from(&held.counts);
         Ok(Event::Frames)
     }
 

@@ -4,16 +4,17 @@
 //! point. Never decodes a frame.
 
 use crate::error::{Error, Result};
-use crate::packet::{
-    At, FlowKey, Frame, LinkType, ObservationPoint, PointId, Side, Span, Timestamp,
-};
+use crate::packet::{FlowKey, Frame, LinkType, ObservationPoint, PointId, Side, Span, Timestamp};
 
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+pub mod ebpf;
 pub mod file;
 pub mod held;
 #[cfg(feature = "live")]
 pub mod live;
 pub mod mix;
 pub mod privileges;
+pub mod write;
 
 /// Bytes that a block offers for frames: large enough to make a hand-over rare, small enough to stay
 /// in a core's second-level cache.
@@ -28,6 +29,21 @@ pub struct Block {
     pub bytes: Vec<u8>,
     /// The frames, in the order of capture.
     pub frames: Vec<FrameRecord>,
+    /// Which of the frames stand for several on the wire, in the order of the frames; mostly none.
+    pub merged: Vec<Merged>,
+    /// What a kernel counted, each with the number of frames that come before it; mostly none.
+    pub counts: Vec<(usize, FlowCount)>,
+}
+
+/// A frame that offload made of several: each had its own headers on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merged {
+    /// The frame's index in its block.
+    pub index: usize,
+    /// Packets on the wire.
+    pub packets: u32,
+    /// Bytes on the wire beyond the frame's own: the headers of all packets but one.
+    pub headers_len: u32,
 }
 
 /// Where one frame lies in its block, and what its container says of it.
@@ -50,6 +66,8 @@ impl Block {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.frames.clear();
+        self.merged.clear();
+        self.counts.clear();
     }
 
     /// Appends a frame's bytes and its record.
@@ -87,10 +105,8 @@ impl Block {
 
 /// What a source has to say.
 pub enum Event {
-    /// The block that was handed in now holds frames.
+    /// The block that was handed in now holds frames, or a kernel's counts, or both.
     Frames,
-    /// The kernel's counts of some flows since the last such event; their frames are not repeated.
-    Counters(Vec<FlowCount>),
     /// Time passes though nothing was captured: flows may end, findings may go out.
     Tick(Timestamp),
     /// An input could not be read to its end; what it gave before counts. Reading goes on with the
@@ -102,11 +118,13 @@ pub enum Event {
     End,
 }
 
-/// Packets and bytes that a kernel counted for one side of a flow.
+/// Packets and bytes that a kernel counted for one side of a flow, and that are given in no frame.
 #[derive(Debug, Clone, Copy)]
 pub struct FlowCount {
-    /// The flow.
+    /// The flow, as if it travelled in nothing.
     pub key: FlowKey,
+    /// The VLAN ids that it travels in, from outside in; 0 where there is none.
+    pub vlans: [u16; 2],
     /// The sender's side.
     pub side: Side,
     /// Where it was seen.
@@ -115,17 +133,44 @@ pub struct FlowCount {
     pub packets: u64,
     /// Wire bytes since the last count.
     pub bytes: u64,
-    /// Time of the last counted packet.
-    pub at: At,
+    /// How many of the packets had payload that should have been given in a frame, and was lost.
+    pub lost: u64,
+    /// Begins another flow than the one known by this key: no frame of its opening is given.
+    pub opens: bool,
+    /// Initial sequence number of this side, where a kernel saw it.
+    pub isn: Option<u32>,
+    /// The sequence number that follows the last counted packet, where it is known.
+    pub next_seq: Option<u32>,
+    /// Time of the connection's first packet, as far as the kernel knows.
+    pub begun: Timestamp,
+    /// Time of the flow's last packet.
+    pub last: Timestamp,
 }
 
 /// What inspection decided about a flow: goes back to a source that copies payload on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing more is to be learned: stop copying payload until the next SYN.
+    /// Nothing more is to be learned: stop copying payload until the next connection.
     Enough,
     /// Clear traffic that may hold a credential at any time: keep sending.
     KeepSending,
+}
+
+/// A verdict and what it is about.
+///
+/// May be lost on its way: whoever gives one gives it again when frames of the flow go on coming.
+#[derive(Debug, Clone, Copy)]
+pub struct Steering {
+    /// The flow; what it travels in stands in `vlans`.
+    pub key: FlowKey,
+    /// The VLAN ids that it travels in, from outside in; 0 where there is none.
+    pub vlans: [u16; 2],
+    /// Where the packet was seen that led to the verdict.
+    pub point: PointId,
+    /// The time of that packet: a connection that opened later is not meant.
+    pub time: Timestamp,
+    /// The verdict.
+    pub verdict: Verdict,
 }
 
 /// Frames that a source knows to be lost, by cause.
@@ -133,7 +178,7 @@ pub enum Verdict {
 pub struct Dropped {
     /// Dropped by the kernel before the capture saw them.
     pub kernel: u64,
-    /// Samples lost in a full ring buffer.
+    /// Frames lost in a full ring buffer, and counted in no flow.
     pub ring: u64,
     /// Frames lost because portreeve's own queue was full.
     pub queue: u64,
@@ -162,7 +207,7 @@ pub trait Source: Send {
     }
 
     /// Takes what inspection decided about a flow.
-    fn steer(&mut self, _key: &FlowKey, _verdict: Verdict) {}
+    fn steer(&mut self, _steering: &Steering) {}
 
     /// Returns what a summary says of the inputs.
     fn inputs(&self) -> Vec<InputSummary> {

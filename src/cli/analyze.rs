@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::evidence::Evidence;
+use super::rotate::Rotation;
 use super::run::{self, Known, RunArgs, Watch};
 use super::values::time;
 use super::{complain, output, progress};
@@ -11,6 +13,7 @@ use crate::capture::{InputSummary, Source};
 use crate::error::{Error, Result};
 use crate::packet::Timestamp;
 use crate::pipeline::join::{self, Setting};
+use crate::pipeline::scrub::Reading;
 use crate::pipeline::{self, Config};
 use crate::report::summary::{Outcome, Summary};
 
@@ -31,6 +34,9 @@ pub(super) struct Args {
     /// The inputs have nothing to do with each other: a flow does not go on in the next file
     #[arg(long)]
     separate: bool,
+    /// Write the packets of flows with findings to this pcapng file, secrets overwritten
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
 }
 
 /// Audits the inputs and returns what the verdict says.
@@ -39,19 +45,32 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let watch = Watch::start(workers);
     let known = Known::load(&args.run)?;
     let (tools, decode) = args.run.tools(&known.site)?;
-    let inputs = args.inputs.iter().map(Input::from).collect();
+    let inputs: Vec<Input> = args.inputs.iter().map(Input::from).collect();
     let options = file::Options { separate: args.separate, ..file::Options::default() };
+    let evidence = match &args.evidence {
+        Some(path) => Some(Evidence::begin(path, &inputs)?),
+        None => None,
+    };
     let mut source = Files::open(inputs, &options)?;
-    let mut outputs = output::open(args.run.format, &args.run.outputs, false)?;
+    let mut outputs = output::open(args.run.format, &args.run.outputs, false, Rotation::default())?;
+    if let Some(evidence) = &evidence {
+        outputs.add("evidence", evidence.sink());
+    }
     let bar = progress::bar(&source.progress());
     let (watched, shown, reported) = (source.progress(), bar.clone(), bar.clone());
+    let reading = Reading {
+        decode: decode.clone(),
+        separate: args.separate,
+        since: args.since,
+        until: args.until,
+    };
     let mut config = Config {
         workers,
         decode,
         separate: args.separate,
         since: args.since,
         until: args.until,
-        filter: None,
+        filter: run::frame_filter(args.run.filter.as_deref())?,
         on_progress: Box::new(move |_| shown.set_position(watched.read())),
         on_broken: Box::new(move |error| reported.suspend(|| complain(error))),
     };
@@ -72,6 +91,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let (packets, bytes) = (gathered.front.frames, gathered.front.wire_bytes);
     let figures = || Some(watch.figures(packets, bytes));
     let summary = join::report(&gathered, &source, &setting, &mut outputs, figures)?;
+    if let Some(evidence) = evidence {
+        evidence.write(&gathered, &reading, &options)?;
+    }
     // The memory of many flows is the system's to take back, all at once.
     std::mem::forget(gathered);
     Ok(exit_code(&summary))
@@ -81,7 +103,7 @@ fn nothing_was_readable(inputs: &[InputSummary]) -> bool {
     !inputs.is_empty() && inputs.iter().all(|input| input.broken.is_some())
 }
 
-fn exit_code(summary: &Summary) -> ExitCode {
+pub(super) fn exit_code(summary: &Summary) -> ExitCode {
     ExitCode::from(match summary.verdict.result {
         Outcome::Pass => 0,
         Outcome::Findings => 1,

@@ -16,6 +16,7 @@ use foldhash::fast::FixedState;
 use crate::packet::{EncapId, PointId, Timestamp};
 
 use super::ip::Ends;
+use super::trace::Origin;
 use super::walk::Part;
 use super::{Direction, Stop};
 
@@ -44,6 +45,9 @@ const PIECE_COST: usize = 64;
 /// What a datagram costs beside its pieces.
 const DATAGRAM_COST: usize = 256;
 
+/// Places in frames that are remembered of one datagram: its pieces, and as many copies of them.
+const ORIGINS_MAX: usize = 2 * PIECES_MAX;
+
 /// Emptied datagrams kept for their memory.
 const SPARE_MAX: usize = 64;
 
@@ -70,14 +74,16 @@ pub(super) struct Fragment<'a> {
     pub(super) more: bool,
     /// What the payload begins with; decisive in the first fragment.
     pub(super) protocol: u8,
+    /// Where the captured bytes lie in their frames, by their place in the datagram; empty unless traced.
+    pub(super) origins: &'a [Origin],
 }
 
 impl<'a> Fragment<'a> {
     /// Makes a fragment of a part that a walk has found, its captured bytes, and what it travels in.
-    pub(super) fn of(part: &Part, encap: EncapId, data: &'a [u8]) -> Self {
+    pub(super) fn of(part: &Part, encap: EncapId, data: &'a [u8], origins: &'a [Origin]) -> Self {
         let &Part { ends, id, name_protocol: protocol, start, len, more, .. } = part;
         let name = Name { ends, id, protocol, encap };
-        Self { name, start, len, data, more, protocol: part.protocol }
+        Self { name, start, len, data, more, protocol: part.protocol, origins }
     }
 }
 
@@ -144,6 +150,7 @@ struct Datagram {
     covered: u32,
     bytes: Vec<u8>,
     tallies: Vec<Tally>,
+    origins: Vec<Origin>,
     /// Given up: what still comes of it is lost too.
     void: bool,
 }
@@ -212,6 +219,9 @@ impl Fragments {
             return Fate::Lost(Stop::Fragment);
         }
         merge(&mut datagram.tallies, tallies);
+        if datagram.origins.len() < ORIGINS_MAX {
+            datagram.origins.extend_from_slice(fragment.origins);
+        }
         if datagram.is_complete() {
             return Fate::Joined(self.join(fragment, tallies));
         }
@@ -367,6 +377,11 @@ impl Fragment<'_> {
 }
 
 impl Joined {
+    /// Returns where its payload came from; empty unless traced.
+    pub(super) fn origins(&self) -> &[Origin] {
+        &self.datagram.origins
+    }
+
     /// Appends the payload up to the first byte that was not captured.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         for piece in &self.datagram.pieces {
@@ -470,12 +485,23 @@ impl Datagram {
 
     /// Forgets all but when it began.
     fn clear(&mut self) {
-        let Self { serial: _, first: _, len, protocol, pieces, covered, bytes, tallies, void } =
-            self;
+        let Self {
+            serial: _,
+            first: _,
+            len,
+            protocol,
+            pieces,
+            covered,
+            bytes,
+            tallies,
+            origins,
+            void,
+        } = self;
         (*len, *protocol, *covered, *void) = (None, None, 0, false);
         pieces.clear();
         bytes.clear();
         tallies.clear();
+        origins.clear();
     }
 }
 

@@ -15,12 +15,14 @@ mod fast;
 mod fragment;
 mod ip;
 mod link;
+mod trace;
 mod transport;
 mod tunnel;
 mod walk;
 mod wlan;
 
 pub use encap::{ENCAPS_MAX, Encap, TUNNEL_DEPTH_MAX, Tunnel, TunnelKind, VLAN_DEPTH_MAX};
+pub use trace::{Origin, Trace};
 
 use encap::Encaps;
 use fragment::{Fate, Fragment, Fragments, Joined, Tally};
@@ -130,6 +132,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Returns the UDP ports that are taken for tunnels until their content says otherwise.
+    pub fn tunnel_ports(&self) -> Vec<u16> {
+        tunnel::port::ALL.into_iter().chain(self.vxlan_ports.iter().copied()).collect()
+    }
+
     fn rules(&self) -> Rules<'_> {
         Rules { ignore_vlan: self.ignore_vlan, vxlan_ports: &self.vxlan_ports }
     }
@@ -151,6 +158,7 @@ pub struct Decoder {
     tallies: Vec<Tally>,
     elsewhere: Vec<Packet>,
     unknown_links: Vec<LinkType>,
+    trace: Option<Trace>,
 }
 
 /// One direction of a flow.
@@ -171,8 +179,19 @@ impl Decoder {
             tallies: Vec::new(),
             elsewhere: Vec::new(),
             unknown_links: Vec::new(),
+            trace: None,
             options,
         }
+    }
+
+    /// Makes a decoder that tells where it found what; see [`Decoder::trace`].
+    pub fn traced(options: Options) -> Self {
+        Self { trace: Some(Trace::default()), ..Self::new(options) }
+    }
+
+    /// Returns where the frame last decoded has what; `None` unless made by [`Decoder::traced`].
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// Starts another capture domain: flows before and after have nothing to do with each other.
@@ -192,15 +211,14 @@ impl Decoder {
     pub fn decode(&mut self, block: &mut Block, index: usize, number: u64) -> Decoded {
         let record = &block.frames[index];
         let frame = record.span.of(&block.bytes);
+        if let Some(trace) = &mut self.trace {
+            trace.clear();
+        }
         let Some(plain) = fast::read(frame, record.link, &self.options.rules()) else {
             let record = *record;
             return self.decode_oddity(block, &record, number);
         };
-        let encap = match plain.vlans {
-            [0, 0] => self.encaps.plain(),
-            [id, 0] => self.encaps.single(id),
-            ids => self.encaps.double(ids),
-        };
+        let encap = self.in_vlans(plain.vlans);
         let direction = self.direction(plain.ends, &plain.body, encap);
         let Body { payload, cut_len, tcp, .. } = plain.body;
         Decoded::Packet(Packet {
@@ -216,6 +234,28 @@ impl Decoder {
             side: direction.side,
             counted_only: false,
         })
+    }
+
+    /// Returns the id of what travels in up to two VLANs, from outside in; 0 stands for none.
+    #[inline]
+    pub fn in_vlans(&mut self, vlans: [u16; 2]) -> EncapId {
+        match vlans {
+            [0, 0] => self.encaps.plain(),
+            [id, 0] => self.encaps.single(id),
+            ids => self.encaps.double(ids),
+        }
+    }
+
+    /// Returns the VLAN ids that an id stands for, where it stands for up to two and nothing else.
+    pub fn only_vlans(&self, id: EncapId) -> Option<[u16; 2]> {
+        let encap = self.encap(id);
+        match encap.vlans[..] {
+            _ if !encap.tunnels.is_empty() => None,
+            [] => Some([0, 0]),
+            [outer] => Some([outer, 0]),
+            [outer, inner] => Some([outer, inner]),
+            _ => None,
+        }
     }
 
     /// Returns the keyed hash that this decoder gives to a key.
@@ -278,9 +318,13 @@ impl Decoder {
         let frame = record.span.of(&block.bytes);
         let mut walk = Walk::new(frame, record.wire_len as usize, self.options.rules());
         let mut found = walk.run(Step::Link(record.link));
+        let mut read_len = walk.at;
         let mut layers = walk.layers;
         let mut whole: Option<Joined> = None;
         loop {
+            if let Some(trace) = &mut self.trace {
+                trace.headers_len = narrow(read_len);
+            }
             let part = match found {
                 Ok(Found::Fragment(part)) => part,
                 Ok(Found::Segment(segment)) => {
@@ -295,6 +339,9 @@ impl Decoder {
                     return Decoded::Packet(self.packet(direction, &body, at, tally));
                 }
                 Ok(Found::Refused(segment)) => {
+                    if let Some(trace) = &mut self.trace {
+                        trace.headers_len += segment.body.payload.start;
+                    }
                     let encap = self.encaps.of(&layers, segment.depth);
                     let Direction { key, hash, side } =
                         self.direction(segment.ends, &segment.body, encap);
@@ -308,7 +355,11 @@ impl Decoder {
             };
             let buffer = block.bytes.get(base as usize..).unwrap_or(&[]);
             let encap = self.encaps.of(&layers, layers.depth());
-            let fragment = Fragment::of(&part, encap, part.data.of(buffer));
+            let origins = match &mut self.trace {
+                Some(trace) => trace.of_fragment(&part, number),
+                None => Vec::new(),
+            };
+            let fragment = Fragment::of(&part, encap, part.data.of(buffer), &origins);
             let fate = self.fragments.add(&fragment, at.time, &mut self.tallies);
             // An outer datagram that was joined only to find a fragment in it is no longer needed.
             if let Some(outer) = whole.take() {
@@ -331,7 +382,11 @@ impl Decoder {
                     let rules = self.options.rules();
                     let mut walk = Walk::inside(bytes, &joined, layers, rules);
                     found = walk.run(Step::Protocol(joined.protocol));
-                    layers = walk.layers;
+                    (read_len, layers) = (walk.at, walk.layers);
+                    if let Some(trace) = &mut self.trace {
+                        trace.joined_at = Some(base);
+                        joined.origins().clone_into(&mut trace.origins);
+                    }
                     whole = Some(joined);
                 }
             }

@@ -9,7 +9,10 @@ use super::ether::number;
 use super::walk::{Rules, Step, Walk, be16};
 
 /// UDP ports of tunnels (IANA; 8472 is what Linux used for VXLAN before the assignment).
-mod port {
+pub(super) mod port {
+    /// All of them.
+    pub(in crate::decode) const ALL: [u16; 6] =
+        [GTP_U, TEREDO, VXLAN, VXLAN_GPE, GENEVE, VXLAN_LINUX];
     pub(super) const GTP_U: u16 = 2152;
     pub(super) const TEREDO: u16 = 3544;
     pub(super) const VXLAN: u16 = 4789;

@@ -112,6 +112,28 @@ impl Tcp {
         if completes { Step::Established } else { Step::Ordinary }
     }
 
+    /// Learns of a side's packets that were counted elsewhere: its initial number where that is known,
+    /// and the number that follows.
+    pub fn counted(&mut self, side: Side, isn: Option<u32>, next: Option<u32>) {
+        let side = &mut self.sides[side.index()];
+        if let Some(isn) = isn
+            && !side.done.has(Done::OWN_SEQ)
+        {
+            side.first = isn;
+            side.next = isn.wrapping_add(1);
+            side.done.add(Done::OWN_SEQ | Done::SEQ);
+        }
+        let Some(next) = next else { return };
+        if !side.done.has(Done::SEQ) {
+            side.first = next.wrapping_sub(1);
+            side.next = next;
+            side.done.add(Done::SEQ);
+        } else if is_after(next, side.next) {
+            side.next = next;
+            side.done.add(Done::DATA);
+        }
+    }
+
     /// A reset counts only in window (RFC 5961 §3.2), or as the answer to a SYN.
     fn reset_counts(&self, packet: &Packet) -> bool {
         let (side, other) = (self.side(packet.side), self.side(packet.side.other()));
@@ -159,7 +181,10 @@ impl Tcp {
         // A repeated SYN lies where it began, however far the connection has come.
         let expected = if packet.tcp.flags.has(TcpFlags::SYN) { side.first } else { side.next };
         let by_seq = if side.done.has(Done::SEQ) { apart(seq, expected) } else { u32::MAX };
-        let acks = packet.tcp.flags.has(TcpFlags::ACK) && other.done.has(Done::SEQ);
+        // What was never heard itself says nothing that could outweigh the sender's own numbers.
+        let acks = packet.tcp.flags.has(TcpFlags::ACK)
+            && other.done.has(Done::SEQ)
+            && !self.is_one_sided(packet.side);
         let by_ack = if acks { apart(packet.tcp.ack, other.next) } else { u32::MAX };
         by_seq.min(by_ack)
     }

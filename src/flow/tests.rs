@@ -149,3 +149,66 @@ fn a_long_idle_tcp_connection_stays_one_flow_and_a_udp_exchange_does_not() {
     }
     assert_eq!(table.len(), 3, "the third datagram came 181 seconds after the second");
 }
+
+/// What a kernel says of packets that it gave in no frame.
+fn count_of(packet: &Packet, packets: u64) -> FlowCount {
+    FlowCount {
+        key: packet.key,
+        vlans: [0; 2],
+        side: packet.side,
+        point: packet.point,
+        packets,
+        bytes: packets * 100,
+        lost: 0,
+        opens: false,
+        isn: None,
+        next_seq: None,
+        begun: Timestamp(0),
+        last: Timestamp(77),
+    }
+}
+
+#[test]
+fn counts_from_a_kernel_add_to_the_flow_and_move_its_window() {
+    let (mut table, numbers) = table_of(&handshake(1000));
+    let data = tcp(CLIENT, SERVER, ACK, 1001, 9001, 100);
+    let far = 1001 + (8 << 20);
+    let count = FlowCount { next_seq: Some(far), ..count_of(&data, 5000) };
+    assert_eq!(table.count(&data, &count), numbers[0]);
+    let flow = table.flow(numbers[0]);
+    assert_eq!((flow.packets[data.side.index()], flow.last), (5002, Timestamp(2_000_000)));
+    let reset = tcp(CLIENT, SERVER, RST, far, 0, 0);
+    table.packet(&reset);
+    assert!(table.flow(numbers[0]).tcp.is_over(), "the reset lies in the window");
+}
+
+#[test]
+fn a_lost_opening_begins_another_flow() {
+    let (mut table, numbers) = table_of(&handshake(1000));
+    let data = tcp(CLIENT, SERVER, ACK, 5, 9, 100);
+    let lost = FlowCount { opens: true, lost: 3, isn: Some(4000), ..count_of(&data, 4) };
+    let second = table.count(&data, &lost);
+    assert_ne!(second, numbers[0]);
+    assert!(table.flow(second).has_payload());
+    assert_eq!(table.count(&data, &count_of(&data, 2)), second);
+    assert_eq!(table.flow(second).packets_total(), 6);
+    assert_eq!(table.flow(numbers[0]).packets_total(), 3);
+    let repeated = tcp(CLIENT, SERVER, SYN, 4000, 0, 0);
+    assert_eq!(table.packet(&repeated), second, "its SYN, sent again, opens nothing");
+}
+
+#[test]
+fn a_forged_opening_makes_a_key_contested_until_it_is_settled() {
+    let mut packets = handshake(1000);
+    let (table, _) = table_of(&packets);
+    let first = packets[0];
+    assert_eq!(table.is_contested(first.hash, &first.key), Some(false));
+    packets.push(tcp(CLIENT, SERVER, SYN, 5000, 0, 0));
+    let (table, _) = table_of(&packets);
+    assert_eq!(table.is_contested(first.hash, &first.key), Some(true));
+    packets.push(tcp(SERVER, CLIENT, SYN | ACK, 700, 5001, 0));
+    let (table, _) = table_of(&packets);
+    assert_eq!(table.is_contested(first.hash, &first.key), Some(false));
+    let other = udp(CLIENT, SERVER, 0, 1);
+    assert_eq!(table.is_contested(other.hash, &other.key), None);
+}

@@ -35,7 +35,8 @@ fn between_nodes(bytes: &[u8]) -> Look {
 /// A message of CQL whose header and first field fit.
 fn cql(bytes: &[u8]) -> Look {
     let mut reader = Reader::new(bytes);
-    let first = reader.expect_u8(|version| (1..=6).contains(&(version & 0x7f)))?;
+    // DataStax' own versions are 0x41 and 0x42; its drivers try them first.
+    let first = reader.expect_u8(|version| matches!(version & 0x7f, 1..=6 | 0x41 | 0x42))?;
     let (version, is_response) = (first & 0x7f, first & 0x80 != 0);
     reader.expect_u8(|flags| flags < 0x20)?;
     if version >= 3 {
@@ -195,6 +196,7 @@ mod tests {
             named_in_all_pieces(CASSANDRA, CLIENT, &startup(version));
         }
         named_in_all_pieces(CASSANDRA, CLIENT, &hex("04 00 0000 05 00000000"));
+        named_in_all_pieces(CASSANDRA, CLIENT, &hex("42 00 0000 05 00000000"));
         named_in_all_pieces(CASSANDRA, SERVER, &hex("84 00 0000 02 00000000"));
         assert_eq!(from_client(Protocol::Cassandra), CASSANDRA);
     }

@@ -123,6 +123,11 @@ impl Connection {
         if matches!(self.reader, Reader::Done) { Progress::Enough } else { Progress::More }
     }
 
+    /// Learns that a packet with payload was counted and lost.
+    pub fn lose(&mut self) {
+        self.facts.uninspected.add(Uninspected::HOLE);
+    }
+
     /// Returns the facts so far.
     pub fn facts(&self) -> &Facts {
         &self.facts

@@ -29,6 +29,7 @@ mod ntp;
 pub mod probe;
 mod proxy;
 mod quic;
+pub mod redact;
 pub mod rmi;
 pub mod secret;
 mod snmp;

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::ledger::Ledger;
+use super::shard::{Answer, Ask};
 use super::{Config, SHARDS};
-use crate::capture::{Block, Event, FlowCount, Source};
+use crate::capture::{Block, Event, FlowCount, Merged, Source, Steering, Verdict};
 use crate::decode::{Decoded, Decoder, Quoted, Stop};
 use crate::error::{Error, Result};
-use crate::packet::{Frame, Packet, PointId, Span, TcpHeader, Timestamp};
+use crate::packet::{At, FlowKey, Frame, Packet, PointId, Span, TcpHeader, Timestamp};
 
 /// Packets of one block for one worker.
 #[derive(Default)]
@@ -21,8 +22,12 @@ pub struct Batch {
     pub packets: Vec<Packet>,
     /// Refusals, each with the number of packets that come before it.
     pub refusals: Vec<(usize, Quoted)>,
-    /// What a kernel counted; comes without packets.
-    pub counts: Vec<(Packet, FlowCount)>,
+    /// What a kernel counted, each with the number of packets that come before it.
+    pub counts: Vec<(usize, Packet, FlowCount)>,
+    /// Verdicts are wanted.
+    pub steers: bool,
+    /// Asks what is new; comes without packets.
+    pub ask: Option<Ask>,
 }
 
 impl Batch {
@@ -35,6 +40,7 @@ impl Batch {
         self.packets.clear();
         self.refusals.clear();
         self.counts.clear();
+        self.ask = None;
         self.block.take().and_then(Arc::into_inner)
     }
 }
@@ -51,6 +57,11 @@ pub trait Crew {
     fn send(&mut self, worker: usize, batch: Batch) -> Result<()>;
     /// Takes a block back that no packet points into.
     fn recycle(&mut self, block: Block);
+    /// Hands out the verdicts that the workers gave since the last call. Some may be lost: a verdict is
+    /// given again as long as packets come that it makes needless.
+    fn verdicts(&mut self, take: &mut dyn FnMut(&Packet, Verdict));
+    /// Returns what the workers answered to the questions put to them so far.
+    fn answers(&mut self) -> Vec<Answer>;
 }
 
 /// What the front knows at the end.
@@ -93,57 +104,71 @@ impl Front {
         crew: &mut dyn Crew,
     ) -> Result<()> {
         let mut batches: Vec<Batch> = (0..crew.workers()).map(|_| crew.batch()).collect();
-        loop {
-            let mut block = crew.block();
-            match source.next(&mut block)? {
-                Event::Frames => {
-                    self.enter_input(source, &block, config);
-                    self.deal(&mut block, config, &mut batches);
-                    let block = Arc::new(block);
-                    for (worker, batch) in batches.iter_mut().enumerate() {
-                        if batch.is_empty() {
-                            continue;
-                        }
-                        batch.block = Some(Arc::clone(&block));
-                        let full = std::mem::replace(batch, crew.batch());
-                        crew.send(worker, full)?;
-                    }
-                    if let Some(block) = Arc::into_inner(block) {
-                        crew.recycle(block);
-                    }
-                    (config.on_progress)(self.frames);
-                }
-                Event::Counters(counts) => {
-                    crew.recycle(block);
-                    self.deal_counts(&counts, &mut batches);
-                    for (worker, batch) in batches.iter_mut().enumerate() {
-                        if !batch.is_empty() {
-                            let full = std::mem::replace(batch, crew.batch());
-                            crew.send(worker, full)?;
-                        }
-                    }
-                }
-                Event::Tick(_) => crew.recycle(block),
-                Event::Notice(error) => {
-                    crew.recycle(block);
-                    (config.on_broken)(&error);
-                }
-                Event::Broken(error) => {
-                    crew.recycle(block);
-                    (config.on_broken)(&error);
-                    self.broken.push(error);
-                }
-                Event::End => break,
-            }
+        while self.step(source, config, crew, &mut batches)? {}
+        self.close(source);
+        Ok(())
+    }
+
+    /// Takes the source's next event; returns whether there may be more.
+    pub fn step(
+        &mut self,
+        source: &mut dyn Source,
+        config: &mut Config,
+        crew: &mut dyn Crew,
+        batches: &mut [Batch],
+    ) -> Result<bool> {
+        let steers = source.steers();
+        if steers {
+            self.steer(source, crew);
         }
+        let mut block = crew.block();
+        match source.next(&mut block)? {
+            Event::Frames => {
+                self.enter_input(source, &block, config);
+                self.deal(&mut block, config, batches);
+                let block = Arc::new(block);
+                for (worker, batch) in batches.iter_mut().enumerate() {
+                    if batch.is_empty() {
+                        continue;
+                    }
+                    batch.block = Some(Arc::clone(&block));
+                    batch.steers = steers;
+                    let full = std::mem::replace(batch, crew.batch());
+                    crew.send(worker, full)?;
+                }
+                if let Some(block) = Arc::into_inner(block) {
+                    crew.recycle(block);
+                }
+                (config.on_progress)(self.frames);
+            }
+            Event::Tick(_) => crew.recycle(block),
+            Event::Notice(error) => {
+                crew.recycle(block);
+                (config.on_broken)(&error);
+            }
+            Event::Broken(error) => {
+                crew.recycle(block);
+                (config.on_broken)(&error);
+                self.broken.push(error);
+            }
+            Event::End => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Closes the books when there is no more.
+    pub fn close(&mut self, source: &dyn Source) {
         self.decoder.finish();
         self.collect_lost_fragments();
-        for (index, point) in source.points().iter().enumerate() {
+        self.note_dropped(source);
+    }
+
+    /// Takes over what the source knows to be lost.
+    pub fn note_dropped(&mut self, source: &dyn Source) {
+        for index in 0..source.points().len() {
             let id = PointId(u16::try_from(index).unwrap_or(u16::MAX));
-            let _ = point;
             self.ledger.point(id).dropped = source.dropped(id);
         }
-        Ok(())
     }
 
     /// Notes where an input begins; unrelated inputs are domains of their own.
@@ -163,20 +188,26 @@ impl Front {
     fn deal(&mut self, block: &mut Block, config: &mut Config, batches: &mut [Batch]) {
         let first_number = self.frames + 1;
         let workers = batches.len();
+        let (mut merged, mut counted) = (0, 0);
         for index in 0..block.frames.len() {
+            counted = self.deal_counts(&block.counts, counted, index, batches);
             let record = block.frames[index];
             let number = first_number + index as u64;
-            self.ledger.point(record.point).received += 1;
-            self.wire_bytes += u64::from(record.wire_len);
+            let whole = whole_of(&block.merged, &mut merged, index);
+            let packets = u64::from(whole.packets);
+            self.ledger.point(record.point).received += packets;
+            self.wire_bytes += u64::from(record.wire_len) + u64::from(whole.headers_len);
             let span = self.span.get_or_insert((record.time, record.time));
             span.0 = span.0.min(record.time);
             span.1 = span.1.max(record.time);
             if config.has_filters() && !keeps(config, &block.frame(index, first_number)) {
-                self.ledger.point(record.point).filtered += 1;
+                self.ledger.point(record.point).filtered += packets;
                 continue;
             }
             match self.decoder.decode(block, index, number) {
-                Decoded::Packet(packet) => {
+                Decoded::Packet(mut packet) => {
+                    packet.frames += whole.packets - 1;
+                    packet.wire_len = packet.wire_len.saturating_add(whole.headers_len);
                     if packet.cut_len > 0 {
                         let uninspected = &mut self.ledger.point(record.point).uninspected;
                         *uninspected.entry("snaplen").or_default() += 1;
@@ -189,26 +220,63 @@ impl Front {
                     }
                 }
                 Decoded::Held => {}
-                Decoded::Stop(stop) => self.ledger.stop(record.point, stop, 1),
+                Decoded::Stop(stop) => self.ledger.stop(record.point, stop, packets),
                 Decoded::Unreachable(quoted) => {
-                    self.ledger.stop(record.point, Stop::Icmp, 1);
+                    self.ledger.stop(record.point, Stop::Icmp, packets);
                     let batch = &mut batches[worker_of(quoted.hash, workers)];
                     batch.refusals.push((batch.packets.len(), quoted));
                 }
             }
         }
+        self.deal_counts(&block.counts, counted, block.frames.len(), batches);
         self.frames += block.frames.len() as u64;
         self.collect_lost_fragments();
     }
 
-    fn deal_counts(&mut self, counts: &[FlowCount], batches: &mut [Batch]) {
-        let workers = batches.len();
-        for count in counts {
-            let packet = counted(count, self.decoder.hash(&count.key));
-            let ledger = self.ledger.point(count.point);
-            ledger.received += count.packets;
-            batches[worker_of(packet.hash, workers)].counts.push((packet, *count));
+    /// Deals out the counts from index `from` that come before a frame; returns the index of the next.
+    #[inline]
+    fn deal_counts(
+        &mut self,
+        counts: &[(usize, FlowCount)],
+        from: usize,
+        frame: usize,
+        batches: &mut [Batch],
+    ) -> usize {
+        let mut next = from;
+        while let Some((before, count)) = counts.get(next)
+            && *before <= frame
+        {
+            next += 1;
+            self.deal_count(count, frame, batches);
         }
+        next
+    }
+
+    fn deal_count(&mut self, count: &FlowCount, frame: usize, batches: &mut [Batch]) {
+        let ledger = self.ledger.point(count.point);
+        ledger.received += count.packets;
+        self.wire_bytes += count.bytes;
+        if count.lost > 0 {
+            *ledger.uninspected.entry("sample").or_default() += count.lost;
+        }
+        let span = self.span.get_or_insert((count.begun, count.last));
+        span.0 = span.0.min(count.begun);
+        span.1 = span.1.max(count.last);
+        let key = count.key.in_encap(self.decoder.in_vlans(count.vlans));
+        let at = At { frame: self.frames + 1 + frame as u64, time: count.begun };
+        let packet = counted(key, at, self.decoder.hash(&key), count);
+        let workers = batches.len();
+        let batch = &mut batches[worker_of(packet.hash, workers)];
+        batch.counts.push((batch.packets.len(), packet, *count));
+    }
+
+    /// Hands the workers' verdicts back to the source.
+    fn steer(&self, source: &mut dyn Source, crew: &mut dyn Crew) {
+        crew.verdicts(&mut |packet, verdict| {
+            let Some(vlans) = self.decoder.only_vlans(packet.key.encap()) else { return };
+            let Packet { key, point, at, .. } = *packet;
+            source.steer(&Steering { key, vlans, point, time: at.time, verdict });
+        });
     }
 
     fn collect_lost_fragments(&mut self) {
@@ -218,12 +286,24 @@ impl Front {
     }
 }
 
+/// Returns what a frame stands for on the wire; `next` is the first of `merged` not yet passed.
+#[inline]
+fn whole_of(merged: &[Merged], next: &mut usize, index: usize) -> Merged {
+    match merged.get(*next) {
+        Some(whole) if whole.index == index => {
+            *next += 1;
+            *whole
+        }
+        _ => Merged { index, packets: 1, headers_len: 0 },
+    }
+}
+
 /// Makes the packet that stands for a kernel's count: it has no content.
-fn counted(count: &FlowCount, hash: u64) -> Packet {
+fn counted(key: FlowKey, at: At, hash: u64, count: &FlowCount) -> Packet {
     Packet {
-        key: count.key,
+        key,
         hash,
-        at: count.at,
+        at,
         wire_len: 0,
         frames: 0,
         payload: Span::default(),

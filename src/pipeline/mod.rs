@@ -8,8 +8,10 @@ pub mod crew;
 pub mod front;
 pub mod join;
 pub mod ledger;
+pub mod live;
 pub mod measure;
 pub mod outputs;
+pub mod scrub;
 pub mod shard;
 
 use std::num::NonZeroUsize;

@@ -81,7 +81,7 @@ impl Reader {
         if let Some(failure) = self.failure.take() {
             return failure;
         }
-        let Block { bytes, frames } = block;
+        let Block { bytes, frames, .. } = block;
         if bytes.capacity() / SPARE_BLOCKS > self.block_len.max(ASK_LEN_MIN) {
             *bytes = Vec::new();
         }

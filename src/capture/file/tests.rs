@@ -70,7 +70,7 @@ fn run(mut files: Files) -> Run {
                 errors.push(error.to_string());
             }
             Event::End => break,
-            Event::Counters(_) | Event::Notice(_) | Event::Tick(_) => panic!("files have none"),
+            Event::Notice(_) | Event::Tick(_) => panic!("files have none"),
         }
     }
     let ids = (0..files.points().len()).map(|id| PointId(u16::try_from(id).unwrap()));

@@ -294,7 +294,8 @@ impl Question<'_> {
                 } else {
                     case.against -= weight;
                 }
-            } else if facts.refused && is_ordinary(catalog, row) {
+            } else if facts.refused && is_moved && is_ordinary(catalog, row) {
+                // Where the documents have it, a port that is turned off says nothing: they tell how.
                 case.against += REFUSED_WEIGHT;
             }
         };

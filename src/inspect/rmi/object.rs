@@ -13,6 +13,9 @@ const HOST_LEN_MAX: usize = 255;
 /// First handle of an object stream.
 const FIRST_HANDLE: u32 = 0x7e_0000;
 
+/// Objects that a class is annotated with at most; RMI writes one.
+const ANNOTATIONS_MAX: usize = 4;
+
 /// Type codes.
 mod code {
     pub(super) const NULL: u8 = 0x70;
@@ -21,6 +24,8 @@ mod code {
     pub(super) const OBJECT: u8 = 0x73;
     pub(super) const STRING: u8 = 0x74;
     pub(super) const ARRAY: u8 = 0x75;
+    pub(super) const BLOCK: u8 = 0x77;
+    pub(super) const END: u8 = 0x78;
     pub(super) const LONG_STRING: u8 = 0x7c;
 }
 
@@ -52,18 +57,21 @@ pub(super) fn credentials(arguments: &[u8]) -> Look<Argument<'_>> {
     if reader.bytes16().or_short()? != b"[Ljava.lang.String;" {
         return Ok(Argument::Object);
     }
-    // Number of the class, flags, no fields, end, no super class.
-    reader.take(8 + 1 + 2 + 1 + 1).or_short()?;
+    // Number of the class, flags, no fields.
+    reader.take(8 + 1 + 2).or_short()?;
+    let Some(annotations) = annotation(&mut reader)? else { return Ok(Argument::Object) };
+    let _no_super_class = reader.u8().or_short()?;
     let count = reader.u32().or_short()?;
     let mut strings: [Option<&[u8]>; 2] = [None; 2];
-    // The class and the array have the first two handles.
+    // The class, what it is annotated with, and the array have the first handles.
+    let first = FIRST_HANDLE + 2 + annotations;
     let mut handles: [Option<&[u8]>; 2] = [None; 2];
     let mut known = 0;
     for place in strings.iter_mut().take(count.min(2) as usize) {
         let string = match reader.u8().or_short()? {
             code::NULL => None,
             code::REFERENCE => {
-                let handle = reader.u32().or_short()?.wrapping_sub(FIRST_HANDLE + 2);
+                let handle = reader.u32().or_short()?.wrapping_sub(first);
                 usize::try_from(handle).ok().and_then(|at| handles.get(at).copied().flatten())
             }
             code::STRING => Some(reader.bytes16().or_short()?),
@@ -81,6 +89,30 @@ pub(super) fn credentials(arguments: &[u8]) -> Look<Argument<'_>> {
     }
     let [user, password] = strings.map(Option::unwrap_or_default);
     Ok(Argument::Credentials { user, password })
+}
+
+/// Passes over what RMI annotates a class with: where it can be loaded from, a string or nothing. Returns
+/// how many handles that took; `None` when it is something else.
+fn annotation(reader: &mut Reader<'_>) -> Look<Option<u32>> {
+    let mut handles = 0;
+    for _ in 0..ANNOTATIONS_MAX {
+        match reader.u8().or_short()? {
+            code::END => return Ok(Some(handles)),
+            code::NULL => {}
+            code::STRING => {
+                reader.bytes16().or_short()?;
+                handles += 1;
+            }
+            code::REFERENCE => {
+                reader.u32().or_short()?;
+            }
+            code::BLOCK => {
+                reader.bytes8().or_short()?;
+            }
+            _ => break,
+        }
+    }
+    Ok(None)
 }
 
 /// Where a stub leads.

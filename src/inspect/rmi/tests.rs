@@ -40,7 +40,7 @@ fn new_client(argument: &[u8]) -> Vec<u8> {
 
 fn strings(elements: &[u8]) -> Vec<u8> {
     let class = [&[0x75, 0x72][..], &utf("[Ljava.lang.String;")].concat();
-    [class, hex("add256e7e91d7b47 020000 78 70 00000002"), elements.to_vec()].concat()
+    [class, hex("add256e7e91d7b47 020000 70 78 70 00000002"), elements.to_vec()].concat()
 }
 
 fn login(user: &str, password: &str) -> Vec<u8> {
@@ -151,6 +151,13 @@ fn credentials_count_accepted_or_not() {
     assert_eq!(evidence(&facts_of(&talk)), [(CLEAR, 1, 1), (LOGIN, 2, 4), (DEFAULT, 1, 6)]);
     same_in_all_pieces(|| Rmi::new(CLIENT, false), &talk);
     survives_mutations(|| Rmi::new(CLIENT, false), &talk);
+    // An annotated class takes a handle more.
+    let place = [&[0x74][..], &utf("http://10.0.0.1/classes/")].concat();
+    let mut annotated = strings(&[vec![0x74], utf("admin"), hex("71 007e0003")].concat());
+    let at = annotated.len() - 8 - 5 - 7;
+    annotated.splice(at..=at, place);
+    let talk = with(vec![(CLIENT, new_client(&annotated))]);
+    assert_eq!(evidence(&facts_of(&talk)), [(CLEAR, 1, 1), (LOGIN, 1, 4), (DEFAULT, 1, 4)]);
     // Java writes a string once; the second time it refers to it.
     let same = strings(&[vec![0x74], utf("admin"), hex("71 007e0002")].concat());
     let talk = with(vec![(CLIENT, new_client(&same))]);

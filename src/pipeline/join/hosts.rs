@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::view::View;
+use crate::catalog::Catalog;
 use crate::classify::Heard;
+use crate::classify::host::{self, Declared, HostReader, HostReading};
 use crate::inspect::Protocol;
 use crate::packet::{At, Transport};
+use crate::site::Site;
 
 /// Ports of all hosts that are kept: every port of a platform many times over; some 100 MB. A scan that is
 /// answered everywhere fills it and takes nothing from the hosts known before.
@@ -51,7 +54,12 @@ pub(super) struct Hosts {
     listeners: usize,
     learned: HashMap<u16, Vec<Learned>>,
     learned_len: usize,
+    readings: HashMap<IpAddr, HostReading, foldhash::fast::RandomState>,
 }
+
+/// Hosts that are read, by address: every host of a platform and its neighbours. What is beyond is known by
+/// its ports alone.
+const READINGS_MAX: usize = 1 << 16;
 
 impl Hosts {
     /// Notes what a flow shows of its responder, if that answered.
@@ -131,9 +139,50 @@ impl Hosts {
         })
     }
 
-    /// Tells whether content says that a responder is one of the products.
+    /// Works out what runs on each host: on those that the site declares, and on those that answered
+    /// where the catalogue, at some offset, has something.
+    pub(super) fn read(&mut self, catalog: &Catalog, site: &Site) {
+        let reader = HostReader::new(catalog);
+        let mut readings = HashMap::default();
+        for (address, host) in self.in_order() {
+            if readings.len() >= READINGS_MAX {
+                break;
+            }
+            let declared = site
+                .host_of(address)
+                .map(|host| Declared { products: host.products.clone(), offset: host.offset });
+            let documented =
+                |(port, transport): &(u16, Transport)| catalog.is_catalogued(*transport, *port);
+            if declared.is_none()
+                && host.listeners.len() < 2
+                && !host.listeners.keys().any(documented)
+            {
+                continue;
+            }
+            let listeners = host.listeners.iter().map(|(&(port, transport), listener)| {
+                let Listener { answered, refused, ref heard, .. } = *listener;
+                host::Listener { transport, port, answered, refused, heard: heard.clone() }
+            });
+            let listeners: Vec<_> = listeners.collect();
+            readings.insert(address, reader.read(&declared.unwrap_or_default(), &listeners));
+        }
+        self.readings = readings;
+    }
+
+    /// Tells whether any host has ports at several offsets.
+    pub(super) fn has_strays(&self) -> bool {
+        self.readings.values().any(|reading| !reading.strays.is_empty())
+    }
+
+    /// Returns what was found to run on a host.
+    pub(super) fn reading(&self, address: IpAddr) -> Option<&HostReading> {
+        self.readings.get(&address)
+    }
+
+    /// Tells whether content or the other ports of a responder say that it is one of the products.
     pub(super) fn is_product(&self, address: IpAddr) -> bool {
         self.by_address.get(&address).is_some_and(|host| host.says_product)
+            || self.reading(address).is_some_and(HostReading::is_product)
     }
 
     /// Returns all of them, by address.

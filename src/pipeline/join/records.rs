@@ -2,14 +2,18 @@
 
 use std::net::IpAddr;
 
+use super::hosts::HostFacts;
 use super::resolve;
 use super::tags::Tagged;
 use super::view::View;
 use super::{Join, Place, end_of};
+use crate::classify::host::Confidence;
+use crate::classify::{self, Basis, Tag};
 use crate::decode::Encap;
 use crate::error::Result;
 use crate::packet::{ObservationPoint, Side};
 use crate::pipeline::outputs::Outputs;
+use crate::policy::{PortProof, PortState};
 use crate::report::community_id::flow_id;
 use crate::report::record::{
     Envelope, FlowRecord, HostPorts, HostRecord, PortRecord, Record, TagRecord, TlsRecord,
@@ -115,7 +119,7 @@ impl<'a> Join<'a> {
             role: tagged.service.map(|service| service.role.name()),
             product: tagged.product,
             offset: tagged.tag.service().map(|candidate| i32::from(candidate.offset)),
-            basis: tagged.tag.basis.map(crate::classify::Basis::name),
+            basis: tagged.tag.basis.map(Basis::name),
             candidates: &tagged.others,
             initiator_zone: self.zone_name(view.initiator().ip()),
             responder_zone: self.zone_name(view.responder().ip()),
@@ -128,38 +132,60 @@ impl<'a> Join<'a> {
     }
 
     /// Returns the responders that answered, with what their ports did.
-    pub(super) fn host_records(&self) -> Vec<HostRecord> {
+    pub(super) fn host_records(&self, proofs: &[PortProof]) -> Vec<HostRecord> {
         let hosts = self.hosts.in_order().into_iter();
-        hosts
-            .map(|(address, host)| {
-                let mut ports = HostPorts::default();
-                for (&(port, transport), listener) in &host.listeners {
-                    let service =
-                        self.setting.catalog.candidates(transport, port).first().map(|candidate| {
-                            self.setting.catalog.service(candidate.service).id.clone()
-                        });
-                    let app_proto = listener.app_proto.map(str::to_owned);
-                    let flows = listener.flows;
-                    let record = PortRecord { port, transport, service, app_proto, flows };
-                    if listener.answered {
-                        ports.answered.push(record);
-                    } else if listener.refused {
-                        ports.refused.push(record);
-                    }
-                }
-                HostRecord {
-                    timestamp: end_of(self.gathered),
-                    address,
-                    name: self.setting.site.host_of(address).map(|host| host.name.clone()),
-                    zone: self.zone_name(address).map(str::to_owned),
-                    products: Vec::new(),
-                    offset: None,
-                    confidence: "none",
-                    ports,
-                    notes: Vec::new(),
-                }
-            })
-            .collect()
+        hosts.map(|(address, host)| self.host_record(address, host, proofs)).collect()
+    }
+
+    fn host_record(&self, address: IpAddr, host: &HostFacts, proofs: &[PortProof]) -> HostRecord {
+        let catalog = self.setting.catalog;
+        let reading = self.hosts.reading(address);
+        let name = |tag: Tag| tag.service().map(|c| catalog.service(c.service).id.clone());
+        let mut ports = HostPorts::default();
+        for (&(port, transport), listener) in &host.listeners {
+            let tag = match reading {
+                Some(reading) => reading.service_at(catalog, transport, port),
+                None => classify::by_port(catalog, transport, port),
+            };
+            let app_proto = listener.app_proto.map(str::to_owned);
+            let flows = listener.flows;
+            let record = PortRecord { port, transport, service: name(tag), app_proto, flows };
+            if listener.answered {
+                ports.answered.push(record);
+            } else if listener.refused {
+                ports.refused.push(record);
+            }
+        }
+        let mut notes = Vec::new();
+        let mut products = Vec::new();
+        if let Some(reading) = reading {
+            ports.never_seen.extend(reading.never_seen.iter().map(|placed| PortRecord {
+                port: placed.port,
+                transport: placed.transport,
+                service: Some(catalog.service(placed.service).id.clone()),
+                app_proto: None,
+                flows: 0,
+            }));
+            notes = reading.notes(catalog);
+            products.extend(reading.products().iter().map(|id| catalog.product(*id).id.clone()));
+        }
+        let about = proofs.iter().filter(|proof| proof.address == Some(address));
+        notes.extend(about.filter(|proof| proof.state != PortState::NotExercised).map(|proof| {
+            let id = &catalog.service(proof.service).id;
+            let PortProof { port, transport, state, .. } = proof;
+            format!("{id} on {port}/{transport} is declared disabled: {}", state.name())
+        }));
+        HostRecord {
+            timestamp: end_of(self.gathered),
+            address,
+            name: self.setting.site.host_of(address).map(|host| host.name.clone()),
+            zone: self.zone_name(address).map(str::to_owned),
+            products,
+            offset: reading.and_then(|reading| reading.offset(catalog)).map(i32::from),
+            confidence: reading.map_or(Confidence::None, |reading| reading.confidence).name(),
+            ports,
+            notes,
+        }
     }
 }
 

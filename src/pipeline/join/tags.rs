@@ -50,11 +50,16 @@ impl<'a> Tags<'a> {
     /// Returns the tag of a flow.
     pub(super) fn of(&mut self, view: &View<'_>, hosts: &Hosts) -> TagNumber {
         let responder = view.responder();
-        let key = (None, responder.port(), view.transport());
+        let reading = hosts.reading(responder.ip());
+        let key = (reading.map(|_| responder.ip()), responder.port(), view.transport());
         let known = if let Some(known) = self.by_endpoint.get(&key) {
             *known
         } else {
-            let tag = classify::by_port(self.catalog, view.transport(), responder.port());
+            let (transport, port) = (view.transport(), responder.port());
+            let tag = match reading {
+                Some(reading) => reading.service_at(self.catalog, transport, port),
+                None => classify::by_port(self.catalog, transport, port),
+            };
             let number = self.add(tag);
             self.by_endpoint.insert(key, number);
             number

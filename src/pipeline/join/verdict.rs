@@ -2,8 +2,10 @@
 
 use super::view::View;
 use super::{Join, Seen};
-use crate::capture::InputSummary;
+use crate::capture::{Dropped, InputSummary};
 use crate::inspect::Uninspected;
+use crate::pipeline::ledger::Ledger;
+use crate::policy::verdict::{Doubt, Doubts, Outcome as Judged};
 use crate::report::summary::{Outcome, Reason, Verdict};
 
 /// Clear and undecided flows in which bytes are missing.
@@ -11,6 +13,8 @@ use crate::report::summary::{Outcome, Reason, Verdict};
 pub(super) struct Blind {
     holes: u64,
     cuts: u64,
+    /// Flows that were thrown out before it was known what they are.
+    pub(super) evicted: u64,
 }
 
 impl Blind {
@@ -23,58 +27,35 @@ impl Blind {
         self.holes += u64::from(facts.uninspected.has(Uninspected::HOLE));
         self.cuts += u64::from(facts.uninspected.has(Uninspected::SNAPLEN));
     }
-
-    fn reasons(&self) -> Vec<Reason> {
-        let reasons = [
-            ("hole", self.holes, "bytes of clear or undecided flows were not captured"),
-            (
-                "snaplen",
-                self.cuts,
-                "clear or undecided flows were cut; capture with a larger snaplen",
-            ),
-        ];
-        let some = reasons.into_iter().filter(|(_, flows, _)| *flows > 0);
-        some.map(|(reason, flows, detail)| Reason {
-            reason,
-            flows: Some(flows),
-            packets: None,
-            detail: detail.to_owned(),
-        })
-        .collect()
-    }
 }
 
 impl Join<'_> {
     /// Judges the run.
-    pub(super) fn verdict(&self, seen: &Seen, inputs: &[InputSummary]) -> Verdict {
-        let mut reasons = seen.blind.reasons();
-        let total = seen.ledger.total();
-        let dropped = total.dropped.kernel + total.dropped.ring + total.dropped.queue;
-        if dropped > 0 {
-            reasons.push(Reason {
-                reason: "dropped",
-                flows: None,
-                packets: Some(dropped),
-                detail: "packets were lost before they could be looked at".to_owned(),
-            });
-        }
-        let broken = inputs.iter().filter(|input| input.broken.is_some()).count();
-        if broken > 0 {
-            reasons.push(Reason {
-                reason: "unread-tail",
-                flows: None,
-                packets: None,
-                detail: format!("{broken} input(s) could not be read to the end"),
-            });
-        }
+    pub(super) fn verdict(&self, seen: &Seen, ledger: &Ledger, inputs: &[InputSummary]) -> Verdict {
+        let mut doubts = Doubts::default();
+        doubts.add(Doubt::Hole, seen.blind.holes);
+        doubts.add(Doubt::Snaplen, seen.blind.cuts);
+        doubts.add(Doubt::Evicted, seen.blind.evicted);
+        let Dropped { kernel, ring, queue } = ledger.total().dropped;
+        doubts.add(Doubt::Dropped, kernel + ring + queue);
+        let broken = inputs.iter().filter(|input| input.broken.is_some());
+        doubts.add(Doubt::UnreadTail, broken.count() as u64);
         let fail_on = self.setting.fail_on;
-        let result = if seen.findings.worst().is_some_and(|worst| worst >= fail_on) {
-            Outcome::Findings
-        } else if reasons.is_empty() {
-            Outcome::Pass
-        } else {
-            Outcome::Inconclusive
+        let result = match Judged::of(seen.findings.worst(), fail_on, &doubts) {
+            Judged::Pass => Outcome::Pass,
+            Judged::Findings => Outcome::Findings,
+            Judged::Inconclusive => Outcome::Inconclusive,
         };
-        Verdict { result, fail_on, reasons, not_exercised: Vec::new() }
+        let reasons = doubts.iter().map(|(doubt, count)| reason(doubt, count)).collect();
+        Verdict { result, fail_on, reasons, not_exercised: self.not_exercised(&seen.across) }
     }
+}
+
+fn reason(doubt: Doubt, count: u64) -> Reason {
+    let (flows, packets) = match doubt {
+        Doubt::Dropped => (None, Some(count)),
+        Doubt::UnreadTail => (None, None),
+        _ => (Some(count), None),
+    };
+    Reason { reason: doubt.name(), flows, packets, detail: doubt.detail().to_owned() }
 }

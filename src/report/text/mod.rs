@@ -49,6 +49,7 @@ pub struct Text {
     findings: Findings,
     hosts: Vec<HostRecord>,
     hosts_beyond: u64,
+    hosts_plain: u64,
     rows: Vec<RowRecord>,
 }
 
@@ -61,6 +62,7 @@ impl Text {
             findings: Findings::default(),
             hosts: Vec::new(),
             hosts_beyond: 0,
+            hosts_plain: 0,
             rows: Vec::new(),
         }
     }
@@ -74,8 +76,11 @@ impl Text {
         Ok(())
     }
 
+    /// Hosts that are none of the products, as far as anybody knows, are only counted: they are many.
     fn host(&mut self, host: &HostRecord) {
-        if self.hosts.len() < LIST_MAX {
+        if host.products.is_empty() && host.name.is_none() && host.notes.is_empty() {
+            self.hosts_plain += 1;
+        } else if self.hosts.len() < LIST_MAX {
             self.hosts.push(host.clone());
         } else {
             self.hosts_beyond += 1;
@@ -113,7 +118,7 @@ impl Sink for Text {
         sections::zones(&mut page, summary);
         sections::rows(&mut page, &self.rows);
         sections::services(&mut page, summary);
-        sections::hosts(&mut page, &self.hosts, self.hosts_beyond);
+        sections::hosts(&mut page, &self.hosts, self.hosts_beyond, self.hosts_plain);
         sections::ledger(&mut page, summary);
         sections::inputs(&mut page, summary, clock);
         self.out.write_all(page.text().as_bytes())?;

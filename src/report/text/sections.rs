@@ -257,8 +257,8 @@ pub(super) fn services(page: &mut Page, summary: &Summary) {
 }
 
 /// Writes what each responder runs, and what its ports did.
-pub(super) fn hosts(page: &mut Page, hosts: &[HostRecord], beyond: u64) {
-    if hosts.is_empty() {
+pub(super) fn hosts(page: &mut Page, hosts: &[HostRecord], beyond: u64, plain: u64) {
+    if hosts.is_empty() && plain == 0 {
         return;
     }
     page.heading("Hosts", "");
@@ -268,7 +268,10 @@ pub(super) fn hosts(page: &mut Page, hosts: &[HostRecord], beyond: u64) {
         facts.extend(host.zone.as_ref().map(|zone| format!("zone {zone}")));
         facts.push(match host.products.as_slice() {
             [] => "no product fits".to_owned(),
-            products => products.join(" or "),
+            [product] => product.clone(),
+            [product, others @ ..] => {
+                format!("{product} or {}", counted(others.len() as u64, "other"))
+            }
         });
         facts.extend(host.offset.map(|offset| format!("offset {offset}")));
         facts.push(match host.confidence {
@@ -292,6 +295,11 @@ pub(super) fn hosts(page: &mut Page, hosts: &[HostRecord], beyond: u64) {
     }
     if beyond > 0 {
         page.paragraph(2, &format!("… and {} more", Grouped(beyond)));
+    }
+    if plain > 0 {
+        let hosts = counted(plain, "host");
+        let verb = if plain == 1 { "shows" } else { "show" };
+        page.paragraph(2, &format!("{hosts} that answered {verb} no product of the catalogue"));
     }
 }
 

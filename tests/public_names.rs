@@ -1,15 +1,13 @@
 //! Protocol names against two opinions on captures that nobody of this project made: tshark's, and a look at
-//! the first bytes. Runs where the shared reference data are, and says so where they are not.
+//! the first bytes. Runs where they lie beside the package.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use portreeve::capture::file::{Files, Input, Options as FileOptions};
-use portreeve::decode;
-use portreeve::inspect::secret::Fingerprinter;
-use portreeve::inspect::{Options, Protocol, Tools};
+use portreeve::inspect::Protocol;
 use portreeve::packet::{Side, Transport};
-use portreeve::pipeline::{Config, Workers, gather};
+
+use crate::support::{gathered_files, public_set};
 
 /// Transport and the two endpoints, the smaller one first, as the reference writes them.
 type Tuple = (String, String, String);
@@ -38,13 +36,6 @@ const EXCEPTIONS: [(&str, &str, Option<Protocol>, &str); 4] = [
         "both were asked without fragments",
     ),
 ];
-
-fn shared() -> Option<PathBuf> {
-    let named = std::env::var_os("PORTREEVE_SHARED").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let found = named.unwrap_or(beside).join("captures/public");
-    found.is_dir().then_some(found)
-}
 
 /// Returns what a name of the reference's is called here.
 fn ours(name: &str) -> Option<Protocol> {
@@ -105,27 +96,15 @@ fn opinions(table: &Path) -> BTreeMap<Tuple, Opinion> {
 
 /// Returns the names that the flows of each tuple got.
 fn named(capture: &Path) -> BTreeMap<Tuple, BTreeSet<Protocol>> {
-    let mut source =
-        Files::open(vec![Input::Path(capture.to_owned())], &FileOptions::default()).unwrap();
-    let tools = Tools { options: Options::default(), fingerprinter: Fingerprinter::new(b"key") };
-    let mut config = Config {
-        workers: Workers::Inline,
-        decode: decode::Options::default(),
-        separate: false,
-        since: None,
-        until: None,
-        filter: None,
-        on_progress: Box::new(|_| {}),
-        on_broken: Box::new(|_| {}),
-    };
-    let gathered = gather(&mut source, &mut config, &tools).unwrap();
+    let gathered = gathered_files(&[capture.to_owned()], 0);
     let mut found: BTreeMap<Tuple, BTreeSet<Protocol>> = BTreeMap::new();
     for shard in &gathered.shards {
         for (number, flow) in shard.flows() {
             let transport = if flow.key.transport() == Transport::Tcp { "tcp" } else { "udp" };
             let end = |side: Side| format!("{} {}", flow.key.address(side), flow.key.port(side));
             let names = found.entry(tuple(transport, end(Side::Low), end(Side::High))).or_default();
-            names.extend(shard.facts(number).and_then(|facts| facts.protocol).map(as_begun));
+            let protocol = shard.facts(number).and_then(|facts| facts.protocol);
+            names.extend(protocol.map(as_begun));
         }
     }
     found
@@ -133,10 +112,7 @@ fn named(capture: &Path) -> BTreeMap<Tuple, BTreeSet<Protocol>> {
 
 #[test]
 fn names_agree_where_two_opinions_do() {
-    let Some(folder) = shared() else {
-        eprintln!("skipped: no public captures beside the project (PORTREEVE_SHARED)");
-        return;
-    };
+    let Some(folder) = public_set("names_agree_where_two_opinions_do") else { return };
     let mut wrong = Vec::new();
     let mut agreed = 0;
     let mut captures: Vec<_> = std::fs::read_dir(folder.join("captures"))

@@ -1,0 +1,103 @@
+//! `--evidence`: the packets of flows with findings, without their secrets.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use super::warn;
+use crate::capture::Source;
+use crate::capture::file::{Files, Input, Options};
+use crate::error::{Error, Result};
+use crate::pipeline::Gathered;
+use crate::pipeline::scrub::{self, Found, Reading, Scope, Scrubbed, Subjects};
+use crate::report::Sink;
+
+/// A pcapng file that will hold the evidence of a run.
+pub(super) struct Evidence {
+    path: PathBuf,
+    inputs: Vec<Input>,
+    file: File,
+    found: Found,
+}
+
+impl Evidence {
+    /// Makes the file. Inputs are read again, so that none can be a pipe.
+    pub(super) fn begin(path: &Path, inputs: &[Input]) -> Result<Self> {
+        for input in inputs {
+            check_input(path, input)?;
+        }
+        let file = create(path)?;
+        Ok(Self { path: path.into(), inputs: inputs.to_vec(), file, found: Found::default() })
+    }
+
+    /// Returns what learns of the findings.
+    pub(super) fn sink(&self) -> Box<dyn Sink> {
+        Box::new(self.found.clone())
+    }
+
+    /// Writes the packets.
+    pub(super) fn write(
+        self,
+        gathered: &Gathered,
+        reading: &Reading,
+        options: &Options,
+    ) -> Result<()> {
+        let subjects = Subjects::new(gathered, &self.found);
+        write(&self.path, self.file, &self.inputs, options, reading, &subjects, Scope::Findings)
+            .map(drop)
+    }
+}
+
+/// Reads inputs again and writes what is to be written of them.
+pub(super) fn write(
+    path: &Path,
+    file: File,
+    inputs: &[Input],
+    options: &Options,
+    reading: &Reading,
+    subjects: &Subjects,
+    scope: Scope,
+) -> Result<Scrubbed> {
+    let open =
+        || -> Result<Box<dyn Source>> { Ok(Box::new(Files::open(inputs.to_vec(), options)?)) };
+    let written = scrub::scrub(open, reading, subjects, scope, BufWriter::new(file))
+        .map_err(|error| Error::at_path(path, error.to_string()))?;
+    if written.is_limited {
+        warn(
+            "the capture has too many streams to look into all: the later ones are overwritten whole",
+        );
+    }
+    Ok(written)
+}
+
+/// Makes a file that nobody else may read: what was overlooked in it stays here.
+pub(super) fn create(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| Error::at_path(path, format!("cannot be written: {error}")))
+}
+
+/// Refuses an input that cannot be read twice, and one that would be overwritten.
+pub(super) fn check_input(path: &Path, input: &Input) -> Result<()> {
+    let Input::Path(from) = input else {
+        let error = Error::about("-", "standard input cannot be read a second time");
+        return Err(error.hint("save it to a file first"));
+    };
+    let is_pipe = fs::metadata(from).is_ok_and(|file| !file.is_file() && !file.is_dir());
+    if is_pipe {
+        let error = Error::at_path(from, "it cannot be read a second time");
+        return Err(error.hint("save it to a file first"));
+    }
+    let place = |path: &Path| fs::canonicalize(path).ok();
+    let written = place(path);
+    if written.is_some()
+        && (written == place(from)
+            || written.as_deref().and_then(Path::parent).map(Path::to_path_buf) == place(from))
+    {
+        let error = Error::at_path(path, "it is one of the inputs");
+        return Err(error.hint("write to another file"));
+    }
+    Ok(())
+}

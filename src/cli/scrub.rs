@@ -1,0 +1,100 @@
+//! `portreeve scrub`: a capture without its secrets.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::evidence::{check_input, create, write};
+use super::{complain, run};
+use crate::capture::Source;
+use crate::capture::file::{Files, Input, Options};
+use crate::catalog::Catalog;
+use crate::decode;
+use crate::error::{Error, Result};
+use crate::inspect::secret::Fingerprinter;
+use crate::inspect::{self, Tools};
+use crate::pipeline::join::{self, Setting};
+use crate::pipeline::outputs::Outputs;
+use crate::pipeline::scrub::{Found, Reading, Scope, Subjects};
+use crate::pipeline::{Config, gather};
+use crate::policy::Policy;
+use crate::report::record::Severity;
+use crate::report::summary::Provenance;
+use crate::site::Site;
+
+/// Arguments of `scrub`.
+#[derive(clap::Args)]
+#[command(
+    long_about = "Copy a capture with everything overwritten that may be secret, so that it can be \
+shared. Every frame keeps its time, its length and its headers. Of payload only what is known to be \
+structure stays: methods, paths, names of headers and fields, lengths, handshakes of TLS. Checksums are \
+left as they were. Packets of flows with findings bear a comment that names the rule."
+)]
+pub(super) struct Args {
+    /// The capture
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// The copy, as pcapng
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+}
+
+/// Bytes of a random seed.
+const SEED_LEN: usize = 32;
+
+/// Copies the capture.
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    let input = Input::from(&args.input);
+    check_input(&args.output, &input)?;
+    let inputs = [input];
+    let options = Options::default();
+    let mut seed = [0; SEED_LEN];
+    getrandom::fill(&mut seed)
+        .map_err(|error| Error::new(format!("no random seed is to be had: {error}")))?;
+    let fingerprinter = Fingerprinter::new(&seed);
+    let decode = decode::Options {
+        hash_seed: fingerprinter.seed(b"flow keys"),
+        ..decode::Options::default()
+    };
+    let reading = Reading { decode: decode.clone(), separate: false, since: None, until: None };
+    let mut config = Config {
+        workers: run::workers(None),
+        decode,
+        separate: false,
+        since: None,
+        until: None,
+        filter: None,
+        on_progress: Box::new(|_| {}),
+        on_broken: Box::new(complain),
+    };
+    let tools = Tools { options: inspect::Options::default(), fingerprinter };
+    let mut source = Files::open(inputs.to_vec(), &options)?;
+    let gathered = gather(&mut source, &mut config, &tools)?;
+    if gathered.front.frames == 0 && source.inputs().iter().all(|input| input.broken.is_some()) {
+        return Err(Error::new("nothing could be read").hint("see the messages above"));
+    }
+    let (catalog, site, found) = (Catalog::embedded(), Site::default(), Found::default());
+    let policy = Policy::load(catalog, &site, &[])?;
+    let setting = Setting {
+        catalog,
+        site: &site,
+        policy: &policy,
+        fail_on: Severity::Critical,
+        provenance: Provenance {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            catalog_sha256: catalog.content_hash(),
+            policy_sha256: policy.content_hash().to_owned(),
+            site_sha256: None,
+            filter: None,
+            since: None,
+            until: None,
+            inputs: Vec::new(),
+        },
+    };
+    let mut outputs = Outputs::default();
+    outputs.add("findings", Box::new(found.clone()));
+    join::report(&gathered, &source, &setting, &mut outputs, || None)?;
+    let subjects = Subjects::new(&gathered, &found);
+    let file = create(&args.output)?;
+    write(&args.output, file, &inputs, &options, &reading, &subjects, Scope::Everything)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,132 @@
+//! AMQP 0-9-1 and 1.0: the frames, and the shape of a login.
+
+use super::{Reader, Step, filled, records};
+
+/// What is known of one side.
+#[derive(Default)]
+pub(super) struct Amqp {
+    version: Version,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// AMQP 0-9-1 and older.
+    #[default]
+    Zero,
+    /// AMQP 1.0.
+    One,
+}
+
+/// A frame's type, channel and length, and the octet at its end (AMQP 0-9-1 §4.2.3).
+const FRAME_HEADER_LEN: usize = 7;
+const FRAME_END: u8 = 0xce;
+
+/// A login is far shorter; longer frames are passed over.
+const METHOD_LEN_MAX: usize = 64 << 10;
+
+const METHOD: u8 = 1;
+const HEARTBEAT: u8 = 8;
+
+/// `connection.start-ok`.
+const START_OK: [u8; 4] = [0, 10, 0, 11];
+
+/// Words of a login that are no secret.
+const MECHANISMS: [&[u8]; 4] = [b"PLAIN", b"AMQPLAIN", b"EXTERNAL", b"RABBIT-CR-DEMO"];
+
+impl Amqp {
+    pub(super) fn step(&mut self, held: &[u8]) -> Step {
+        if b"AMQP".starts_with(&held[..held.len().min(4)]) {
+            let Some(header) = held.first_chunk::<8>() else { return Step::More };
+            self.version = if header[5] == 1 { Version::One } else { Version::Zero };
+            return Step::Show(header.to_vec());
+        }
+        if records::is_hello(held) && held.len() >= 3 {
+            return Step::Become(Reader::Tls);
+        }
+        match self.version {
+            Version::Zero => frame(held),
+            Version::One => {
+                let Some(header) = held.first_chunk::<8>() else { return Step::More };
+                let len = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+                if len < 8 || header[5] > 1 {
+                    return Step::Stop;
+                }
+                Step::Pass(header.to_vec(), u64::from(len - 8), false)
+            }
+        }
+    }
+}
+
+fn frame(held: &[u8]) -> Step {
+    let Some(header) = held.first_chunk::<FRAME_HEADER_LEN>() else { return Step::More };
+    let len = u32::from_be_bytes([header[3], header[4], header[5], header[6]]);
+    let kind = header[0];
+    if kind == 0 || kind > HEARTBEAT {
+        return Step::Stop;
+    }
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    let Some(end) = (FRAME_HEADER_LEN + 1).checked_add(len) else { return Step::Stop };
+    if kind != METHOD || len > METHOD_LEN_MAX {
+        let (content, trailer_len) = (len as u64, 1);
+        return Step::Pass(header.to_vec(), content + trailer_len, kind == HEARTBEAT && len == 0);
+    }
+    let Some(whole) = held.get(..end) else { return Step::More };
+    if whole[end - 1] != FRAME_END {
+        return Step::Stop;
+    }
+    let content = &whole[FRAME_HEADER_LEN..end - 1];
+    Step::Show([header.as_slice(), &method(content), &[FRAME_END]].concat())
+}
+
+/// Shows class and method, and of a login its lengths and its mechanism.
+fn method(content: &[u8]) -> Vec<u8> {
+    let mut out = filled(content.len());
+    let Some(name) = content.first_chunk::<4>() else { return out };
+    out[..4].copy_from_slice(name);
+    if *name == START_OK {
+        // What is not whole stays overwritten.
+        let _ = login(content, &mut out);
+    }
+    out
+}
+
+/// `client-properties`, `mechanism`, `response`, `locale` (AMQP 0-9-1 §1.4.2.2 of its reference).
+fn login(content: &[u8], out: &mut [u8]) -> Option<()> {
+    let mut at = 4;
+    let long_len = |at: usize| {
+        let len = content.get(at..)?.first_chunk::<4>()?;
+        usize::try_from(u32::from_be_bytes(*len)).ok()
+    };
+    let mut show = |from: usize, to: usize| {
+        out.get_mut(from..to)?.copy_from_slice(content.get(from..to)?);
+        Some(())
+    };
+    let table_len = long_len(at)?;
+    show(at, at + 4)?;
+    at = at.checked_add(4 + table_len)?;
+    let mechanism_len = usize::from(*content.get(at)?);
+    let mechanism = content.get(at + 1..at + 1 + mechanism_len)?;
+    show(at, at + 1)?;
+    if MECHANISMS.contains(&mechanism) {
+        show(at + 1, at + 1 + mechanism_len)?;
+    }
+    at += 1 + mechanism_len;
+    let response_len = long_len(at)?;
+    show(at, at + 4)?;
+    at += 4;
+    let response = content.get(at..at.checked_add(response_len)?)?;
+    if mechanism == b"PLAIN" {
+        for (index, _) in response.iter().enumerate().filter(|(_, byte)| **byte == 0).take(2) {
+            show(at + index, at + index + 1)?;
+        }
+    } else if mechanism == b"AMQPLAIN" {
+        for word in [&b"\x05LOGINS"[..], b"\x08PASSWORDS"] {
+            if let Some(index) = memchr::memmem::find(response, word) {
+                // The word, its type, and the length behind it.
+                show(at + index, at + index + word.len() + 4)?;
+            }
+        }
+    }
+    at += response_len;
+    show(at, at + 1)
+}

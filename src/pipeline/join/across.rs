@@ -1,0 +1,214 @@
+//! What concerns several flows: matrices, shared secrets, declared transports, offsets that disagree.
+
+use std::collections::BTreeMap;
+
+use super::view::View;
+use super::{Join, Setting};
+use crate::packet::At;
+use crate::policy::{
+    DisabledRun, EvidenceNote, Finding, FindingKind, MatrixRun, Note, PortState, Reach, Subject,
+    TokenUse,
+};
+use crate::report::record::{RowRecord, RowStatus};
+use crate::report::summary::{NotExercised, ZonePair, ZoneTotals};
+
+/// What is gathered over all flows of a run.
+pub(super) struct Across {
+    pub(super) matrices: MatrixRun,
+    pub(super) tokens: TokenUse,
+    pub(super) disabled: DisabledRun,
+    /// Flows of earlier looks, and of all so far.
+    flows: [u64; 2],
+}
+
+impl Across {
+    pub(super) fn new(setting: &Setting<'_>) -> Self {
+        Self {
+            matrices: MatrixRun::new(setting.ground()),
+            tokens: TokenUse::default(),
+            disabled: DisabledRun::new(setting.site, setting.catalog),
+            flows: [0; 2],
+        }
+    }
+
+    /// Prepares for other flows than those seen so far, which are gone.
+    pub(super) fn go_on(&mut self) {
+        self.flows[0] = self.flows[1];
+    }
+
+    /// Begins again what rests on the site and the policy, which are other ones now.
+    pub(super) fn renew(&mut self, setting: &Setting<'_>) {
+        self.matrices = MatrixRun::new(setting.ground());
+        self.disabled = DisabledRun::new(setting.site, setting.catalog);
+    }
+
+    /// Looks at one flow, the `flow`-th of the places; adds what a matrix finds.
+    pub(super) fn see(
+        &mut self,
+        setting: &Setting<'_>,
+        flow: usize,
+        view: &View<'_>,
+        subject: &Subject<'_>,
+        findings: &mut Vec<Finding>,
+    ) {
+        self.matrices.flow(setting.ground(), subject, findings);
+        self.tokens.flow(subject, self.flows[0] + flow as u64);
+        self.flows[1] += 1;
+        let reach = if view.is_answered() {
+            Reach::Answered
+        } else if view.is_refused() {
+            Reach::Refused
+        } else {
+            Reach::Silent
+        };
+        self.disabled.flow(subject, reach);
+    }
+
+    /// Returns the zones' conversations, where zones or components are known.
+    pub(super) fn zones(&self, setting: &Setting<'_>) -> Option<ZoneTotals> {
+        let pairs: Vec<ZonePair> = self
+            .matrices
+            .pairs(setting.ground())
+            .into_iter()
+            .map(|(initiator, responder, counts)| ZonePair {
+                initiator,
+                responder,
+                allowed: counts.allowed,
+                violating: counts.violating,
+                attempted: counts.attempted,
+            })
+            .collect();
+        let unjudged = self.matrices.unjudged();
+        (!pairs.is_empty()).then_some(ZoneTotals { unjudged, pairs })
+    }
+}
+
+impl Join<'_> {
+    /// Returns the findings that only several flows show and that are new, by the flow that they are
+    /// reported with: one of those at hand.
+    pub(super) fn across_flows(&self, across: &mut Across) -> BTreeMap<usize, Vec<Finding>> {
+        let mut findings: BTreeMap<usize, Vec<Finding>> = BTreeMap::new();
+        if let Some(rule) = self.setting.policy.rule_of(FindingKind::TokenShared) {
+            for token in across.tokens.take_shared() {
+                let others: Vec<String> = token.clients.iter().map(ToString::to_string).collect();
+                let detail = format!(
+                    "{} {} was presented by {} clients: {}",
+                    token.kind.name(),
+                    token.fingerprint,
+                    others.len(),
+                    others.join(", ")
+                );
+                let note = Note {
+                    kind: "token",
+                    detail,
+                    count: token.count,
+                    first: token.first,
+                    last: token.last,
+                };
+                let before = across.flows[0];
+                let Some(flow) = token.flow.checked_sub(before) else { continue };
+                let flow = usize::try_from(flow).unwrap_or(usize::MAX);
+                self.add(&mut findings, flow, FindingKind::TokenShared, rule, note);
+            }
+        }
+        self.partial_offsets(&mut findings);
+        findings
+    }
+
+    /// A host whose ports are at several offsets is reported with the first flow to a port that disagrees.
+    fn partial_offsets(&self, findings: &mut BTreeMap<usize, Vec<Finding>>) {
+        let Some(rule) = self.setting.policy.rule_of(FindingKind::PartialOffset) else { return };
+        let mut told = std::collections::BTreeSet::new();
+        let catalog = self.setting.catalog;
+        if !self.hosts.has_strays() {
+            return;
+        }
+        for (flow, place) in self.places.iter().enumerate() {
+            let view = self.view(place);
+            let responder = view.responder();
+            let Some(reading) = self.hosts.reading(responder.ip()) else { continue };
+            let at_port = (view.transport(), responder.port());
+            let is_stray = reading.strays.iter().any(|s| (s.transport, s.port) == at_port);
+            if !is_stray || !view.is_answered() || !told.insert(responder.ip()) {
+                continue;
+            }
+            let notes = reading.notes(catalog);
+            let detail = notes.into_iter().find(|note| note.starts_with("partial offset"));
+            let note = Note::once("offset", detail.unwrap_or_default(), view.flow.first);
+            self.add(findings, flow, FindingKind::PartialOffset, rule, note);
+        }
+    }
+
+    /// Adds a note to the flow's finding of a kind: a flow has one of each.
+    fn add(
+        &self,
+        findings: &mut BTreeMap<usize, Vec<Finding>>,
+        flow: usize,
+        kind: FindingKind,
+        rule: usize,
+        note: Note,
+    ) {
+        let of_flow = findings.entry(flow).or_default();
+        let (first, last): (At, At) = (note.first, note.last);
+        if let Some(finding) = of_flow.iter_mut().find(|finding| finding.kind == kind) {
+            finding.count += 1;
+            finding.first = finding.first.min(first);
+            finding.last = finding.last.max(last);
+            finding.evidence.push(EvidenceNote::Note(note));
+            return;
+        }
+        let severity = self.setting.policy.rules()[rule].severity;
+        let evidence = vec![EvidenceNote::Note(note)];
+        of_flow.push(Finding { rule, kind, severity, count: 1, first, last, evidence });
+    }
+
+    /// Returns what became of each row of the matrices.
+    pub(super) fn row_records(&self, across: &Across) -> Vec<RowRecord> {
+        use crate::policy::RowStatus as Status;
+        let rows = across.matrices.rows(self.setting.ground());
+        rows.map(|(matrix, row, counts)| RowRecord {
+            timestamp: super::end_of(self.gathered),
+            pack: matrix.id.clone(),
+            row: row.id.clone(),
+            initiator: row.initiator.clone(),
+            responder: row.responder.clone(),
+            services: row.services.clone(),
+            status: match counts.status() {
+                Status::Satisfied => RowStatus::Satisfied,
+                Status::Unused => RowStatus::Unused,
+                Status::Attempted => RowStatus::Attempted,
+                Status::Violated => RowStatus::Violated,
+            },
+            satisfied: counts.satisfied,
+            attempted: counts.attempted,
+            violated: counts.violated,
+            note: row.note.clone(),
+        })
+        .collect()
+    }
+
+    /// Returns what the capture could not prove.
+    pub(super) fn not_exercised(&self, across: &Across) -> Vec<NotExercised> {
+        let mut all = Vec::new();
+        for matrix in self.setting.policy.matrices() {
+            if let Some(why) = matrix.skipped.filter(|_| matrix.judged || matrix.expected) {
+                all.push(NotExercised { subject: matrix.id.clone(), detail: why.to_owned() });
+            }
+        }
+        for proof in across.disabled.proofs() {
+            let id = &self.setting.catalog.service(proof.service).id;
+            let host = match (&proof.host, proof.address) {
+                (Some(host), Some(address)) => format!("{host} ({address})"),
+                _ => "any host".to_owned(),
+            };
+            if proof.state == PortState::NotExercised {
+                all.push(NotExercised {
+                    subject: format!("{id} on {host}, {}/{}", proof.port, proof.transport),
+                    detail: "declared disabled; nobody tried to reach it, which proves nothing"
+                        .to_owned(),
+                });
+            }
+        }
+        all
+    }
+}

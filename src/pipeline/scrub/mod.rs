@@ -1,0 +1,205 @@
+//! Captures → the same captures without what is secret in them.
+//!
+//! Reads the inputs twice more after a run: once to learn which bytes of each stream may be shown, once to
+//! write the frames. Every frame keeps its place, time and length; headers stay, of payload only what
+//! [`redact`](crate::inspect::redact) shows. A frame that joined no flow keeps what was read of it as
+//! headers. So the result has the same flows.
+
+mod frames;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Gathered;
+use crate::capture::write::PcapngWriter;
+use crate::capture::{Block, Event, FrameRecord, Source};
+use crate::decode::{self, Decoded, Decoder};
+use crate::error::{Error, Result};
+use crate::inspect::Protocol;
+use crate::packet::{Frame, Packet, Timestamp};
+use crate::report::community_id::flow_id;
+use crate::report::{Record, Sink, Summary};
+use frames::Frames;
+use plan::Scan;
+
+/// Rules by the id of the flow in which they found something.
+type RulesByFlow = HashMap<u64, BTreeSet<String>>;
+
+/// Remembers which flows a report has findings of.
+#[derive(Clone, Default)]
+pub struct Found(Arc<Mutex<RulesByFlow>>);
+
+impl Sink for Found {
+    fn record(&mut self, record: Record<'_>) -> io::Result<()> {
+        if let Record::Alert(alert) = record {
+            let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let rules = found.entry(alert.envelope.flow_id).or_default();
+            rules.insert(alert.rule.id.clone());
+        }
+        Ok(())
+    }
+
+    fn wants_flows(&self) -> bool {
+        false
+    }
+
+    fn finish(&mut self, _summary: &Summary) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Which frames are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    Everything,
+    /// Those of flows with findings.
+    Findings,
+}
+
+/// How the inputs were read; they are read the same way again.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// How frames are read.
+    pub decode: decode::Options,
+    /// Inputs have nothing to do with each other.
+    pub separate: bool,
+    /// Frames before this time are left out.
+    pub since: Option<Timestamp>,
+    /// Frames after this time are left out.
+    pub until: Option<Timestamp>,
+}
+
+/// What is known of the flows of a run.
+pub struct Subjects(HashMap<u64, Subject>);
+
+/// What is known of one flow.
+#[derive(Default)]
+struct Subject {
+    protocol: Option<Protocol>,
+    /// One line for each rule that found something.
+    comments: Vec<String>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Frames.
+    pub frames: u64,
+    /// What may be shown did not fit into memory: streams that came later are overwritten whole.
+    pub is_limited: bool,
+}
+
+impl Subjects {
+    /// Takes what a run found out.
+    pub fn new(gathered: &Gathered, found: &Found) -> Self {
+        let mut subjects: HashMap<u64, Subject> = HashMap::new();
+        for shard in &gathered.shards {
+            for (number, flow) in shard.flows() {
+                let Some(protocol) = shard.facts(number).and_then(|facts| facts.protocol) else {
+                    continue;
+                };
+                let id = flow_id(&flow.key, flow.first.frame);
+                subjects.entry(id).or_default().protocol = Some(protocol);
+            }
+        }
+        for (id, rules) in found.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let comments = rules.iter().map(|rule| format!("portreeve: {rule}")).collect();
+            subjects.entry(*id).or_default().comments = comments;
+        }
+        Self(subjects)
+    }
+}
+
+/// Reads sources that give the same frames, and writes them without secrets.
+pub fn scrub(
+    mut open: impl FnMut() -> Result<Box<dyn Source>>,
+    reading: &Reading,
+    subjects: &Subjects,
+    scope: Scope,
+    out: impl Write,
+) -> Result<Scrubbed> {
+    let mut scan = Scan::new(subjects, scope);
+    read(open()?.as_mut(), reading, &mut scan)?;
+    let plans = scan.finish();
+    let is_limited = plans.is_limited;
+    let program = concat!("portreeve ", env!("CARGO_PKG_VERSION"));
+    let writer = PcapngWriter::new(out, program).map_err(cannot_write)?;
+    let mut frames = Frames::new(subjects, plans, scope, reading, writer);
+    read(open()?.as_mut(), reading, &mut frames)?;
+    let frames = frames.finish()?;
+    Ok(Scrubbed { frames, is_limited })
+}
+
+fn cannot_write(error: io::Error) -> Error {
+    Error::new(format!("cannot be written: {error}"))
+}
+
+/// One frame with what became of it.
+struct Seen<'a> {
+    record: FrameRecord,
+    number: u64,
+    decoded: Decoded,
+    block: &'a Block,
+    decoder: &'a Decoder,
+    source: &'a dyn Source,
+}
+
+/// What looks at each frame.
+trait Visitor {
+    /// Takes a frame.
+    fn frame(&mut self, seen: &Seen<'_>) -> Result<()>;
+    /// Takes a packet that only adds to counts.
+    fn elsewhere(&mut self, packet: &Packet);
+}
+
+/// Reads a source to its end, as a run does.
+fn read(source: &mut dyn Source, reading: &Reading, visitor: &mut impl Visitor) -> Result<()> {
+    let mut decoder = Decoder::traced(reading.decode.clone());
+    let (mut block, mut number, mut input) = (Block::default(), 0, None);
+    loop {
+        match source.next(&mut block)? {
+            Event::Frames => {}
+            Event::End => return Ok(()),
+            _ => continue,
+        }
+        let first = block.frames.first().map_or(0, |frame| usize::from(frame.point.0));
+        let of_input = source.points().get(first).map(|point| point.input);
+        if reading.separate && of_input != input {
+            decoder.enter_domain(of_input.unwrap_or(0));
+        }
+        input = of_input;
+        for index in 0..block.frames.len() {
+            number += 1;
+            if !reading.keeps(&block.frame(index, 0)) {
+                continue;
+            }
+            let decoded = decoder.decode(&mut block, index, number);
+            let record = block.frames[index];
+            let seen = Seen {
+                record,
+                number,
+                decoded,
+                block: &block,
+                decoder: &decoder,
+                source: &*source,
+            };
+            visitor.frame(&seen)?;
+            for packet in decoder.elsewhere() {
+                visitor.elsewhere(&packet);
+            }
+        }
+        drop(decoder.lost_fragments());
+    }
+}
+
+impl Reading {
+    fn keeps(&self, frame: &Frame<'_>) -> bool {
+        self.since.is_none_or(|since| frame.time >= since)
+            && self.until.is_none_or(|until| frame.time <= until)
+    }
+}

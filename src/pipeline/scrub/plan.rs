@@ -1,0 +1,202 @@
+//! First reading: which bytes of each stream may be shown.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Scope, Seen, Subject, Subjects, Visitor};
+use crate::decode::Decoded;
+use crate::error::Result;
+use crate::flow::Table;
+use crate::flow::index::FlowNumber;
+use crate::flow::stream::{Stream, StreamSink};
+use crate::inspect::redact::{Redactor, Shown};
+use crate::packet::{At, Packet, Side, TcpFlags, Transport};
+use crate::report::community_id::flow_id;
+
+/// Bytes that may be shown are held up to here, with what they cost: the heads of some million requests.
+/// Streams beyond it are overwritten whole.
+const SHOWN_BYTES_MAX: usize = 1 << 30;
+
+/// What may be shown of all streams.
+#[derive(Default)]
+pub(super) struct Plans {
+    pub(super) by_flow: HashMap<FlowNumber, Plan>,
+    /// Frames with bytes that differ from those of an earlier copy.
+    pub(super) conflicts: HashSet<u64>,
+    pub(super) is_limited: bool,
+}
+
+/// What may be shown of one connection.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// The sequence number at which each side's stream begins.
+    pub(super) base: [Option<u32>; 2],
+    pub(super) shown: [Shown; 2],
+}
+
+/// Learns what may be shown.
+pub(super) struct Scan<'a> {
+    subjects: &'a Subjects,
+    scope: Scope,
+    table: Table,
+    connections: HashMap<FlowNumber, Connection>,
+    held: usize,
+    plans: Plans,
+}
+
+struct Connection {
+    stream: Stream,
+    redactor: Redactor,
+    plan: Plan,
+    /// Offset of the next byte of each side.
+    at: [u64; 2],
+}
+
+/// A connection for the time of one packet.
+struct Reading<'a> {
+    redactor: &'a mut Redactor,
+    plan: &'a mut Plan,
+    at: &'a mut [u64; 2],
+    /// Sequence number of the packet's first byte.
+    seq: u32,
+    conflict: bool,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(subjects: &'a Subjects, scope: Scope) -> Self {
+        Self {
+            subjects,
+            scope,
+            table: Table::default(),
+            connections: HashMap::new(),
+            held: 0,
+            plans: Plans::default(),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Plans {
+        for (number, mut connection) in self.connections {
+            connection.with(0, |stream, sink| stream.finish(sink));
+            if connection.plan.shown.iter().any(|shown| !shown.is_empty()) {
+                self.plans.by_flow.insert(number, connection.plan);
+            }
+        }
+        self.plans
+    }
+
+    fn segment(&mut self, number: FlowNumber, packet: &Packet, seen: &Seen<'_>) {
+        let flow = self.table.flow(number);
+        let start = flow.tcp.stream_start(packet.side);
+        let connection = match self.connections.entry(number) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(place) => {
+                let id = flow_id(&flow.key, flow.first.frame);
+                let Some(Subject { protocol: Some(protocol), comments }) = self.subjects.0.get(&id)
+                else {
+                    return;
+                };
+                if self.scope == Scope::Findings && comments.is_empty() {
+                    return;
+                }
+                if self.held > SHOWN_BYTES_MAX {
+                    self.plans.is_limited = true;
+                    return;
+                }
+                place.insert(Connection {
+                    stream: Stream::default(),
+                    redactor: Redactor::new(*protocol),
+                    plan: Plan::default(),
+                    at: [0; 2],
+                })
+            }
+        };
+        let before = connection.len();
+        let seq = first_byte(packet);
+        let base = &mut connection.plan.base[packet.side.index()];
+        *base = base.or(start);
+        let payload = packet.payload.of(&seen.block.bytes);
+        let conflict =
+            connection.with(seq, |stream, sink| stream.segment(packet, payload, start, sink));
+        if conflict {
+            self.plans.conflicts.insert(packet.at.frame);
+        }
+        self.held += connection.len() - before;
+    }
+}
+
+/// Returns the sequence number of a packet's first byte: a SYN takes one.
+pub(super) fn first_byte(packet: &Packet) -> u32 {
+    packet.tcp.seq.wrapping_add(u32::from(packet.tcp.flags.has(TcpFlags::SYN)))
+}
+
+impl Visitor for Scan<'_> {
+    fn frame(&mut self, seen: &Seen<'_>) -> Result<()> {
+        match &seen.decoded {
+            Decoded::Packet(packet) => {
+                let number = self.table.packet(packet);
+                if !packet.counted_only && packet.key.transport() == Transport::Tcp {
+                    self.segment(number, packet, seen);
+                }
+            }
+            Decoded::Unreachable(quoted) => self.table.refuse(quoted.hash, &quoted.key),
+            Decoded::Held | Decoded::Stop(_) => {}
+        }
+        Ok(())
+    }
+
+    fn elsewhere(&mut self, packet: &Packet) {
+        self.table.packet(packet);
+    }
+}
+
+impl Connection {
+    /// Lets the stream give its bytes; tells whether two copies of some differed.
+    fn with(&mut self, seq: u32, act: impl FnOnce(&mut Stream, &mut Reading<'_>)) -> bool {
+        let Self { stream, redactor, plan, at } = self;
+        let mut sink = Reading { redactor, plan, at, seq, conflict: false };
+        act(stream, &mut sink);
+        sink.conflict
+    }
+
+    fn len(&self) -> usize {
+        self.plan.shown.iter().map(Shown::len).sum()
+    }
+}
+
+impl StreamSink for Reading<'_> {
+    fn data(&mut self, side: Side, _at: At, bytes: &[u8]) {
+        let at = &mut self.at[side.index()];
+        self.redactor.data(side, *at, bytes, &mut self.plan.shown[side.index()]);
+        *at += bytes.len() as u64;
+    }
+
+    fn gap(&mut self, side: Side, len: u64, _cut: bool) {
+        self.redactor.gap(side, len, &mut self.plan.shown[side.index()]);
+        self.at[side.index()] += len;
+    }
+
+    fn close(&mut self, side: Side) {
+        self.redactor.close(side, &mut self.plan.shown[side.index()]);
+    }
+
+    fn conflict(&mut self, _side: Side) {
+        self.conflict = true;
+    }
+
+    fn skippable(&self, side: Side) -> u64 {
+        self.redactor.skippable(side)
+    }
+
+    fn wants(&self, side: Side) -> bool {
+        self.redactor.wants(side)
+    }
+
+    fn begins(&mut self, side: Side, bytes: &[u8]) -> bool {
+        // As the inspection does: once a side is known, the other one is read from where it is.
+        let is_known = self.plan.base.iter().any(Option::is_some);
+        let begins = is_known || self.redactor.begins(side, bytes);
+        if begins {
+            self.plan.base[side.index()].get_or_insert(self.seq);
+        }
+        begins
+    }
+}
