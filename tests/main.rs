@@ -4,7 +4,10 @@ mod architecture;
 mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
+#[cfg(feature = "live")]
+mod folding;
 mod hostile;
+#[cfg(feature = "live")]
 mod live;
 mod policy;
 mod public;
