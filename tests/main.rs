@@ -5,6 +5,7 @@ mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
 mod hostile;
+mod live;
 mod policy;
 mod public;
 mod public_names;

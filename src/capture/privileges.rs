@@ -70,7 +70,12 @@ pub fn may_capture() -> bool {
 
 /// Tells whether the process has these capabilities in force.
 pub fn has(wanted: CapabilitySet) -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted))
+    effective().contains(wanted)
+}
+
+/// Returns the capabilities in force.
+pub fn effective() -> CapabilitySet {
+    capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective)
 }
 
 /// Returns the command that lets this program capture without root.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::evidence::Evidence;
+use super::rotate::Rotation;
 use super::run::{self, Known, RunArgs, Watch};
 use super::values::time;
 use super::{complain, output, progress};
@@ -51,7 +52,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         None => None,
     };
     let mut source = Files::open(inputs, &options)?;
-    let mut outputs = output::open(args.run.format, &args.run.outputs, false)?;
+    let mut outputs = output::open(args.run.format, &args.run.outputs, false, Rotation::default())?;
     if let Some(evidence) = &evidence {
         outputs.add("evidence", evidence.sink());
     }
@@ -69,7 +70,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         separate: args.separate,
         since: args.since,
         until: args.until,
-        filter: None,
+        filter: run::frame_filter(args.run.filter.as_deref())?,
         on_progress: Box::new(move |_| shown.set_position(watched.read())),
         on_broken: Box::new(move |error| reported.suspend(|| complain(error))),
     };
@@ -102,7 +103,7 @@ fn nothing_was_readable(inputs: &[InputSummary]) -> bool {
     !inputs.is_empty() && inputs.iter().all(|input| input.broken.is_some())
 }
 
-fn exit_code(summary: &Summary) -> ExitCode {
+pub(super) fn exit_code(summary: &Summary) -> ExitCode {
     ExitCode::from(match summary.verdict.result {
         Outcome::Pass => 0,
         Outcome::Findings => 1,

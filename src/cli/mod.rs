@@ -6,11 +6,20 @@
 mod analyze;
 mod bench;
 mod catalog;
+mod doctor;
 mod evidence;
+#[cfg(feature = "live")]
+mod live;
 mod output;
+mod policy;
 mod progress;
+mod rotate;
 mod run;
 mod scrub;
+#[cfg(feature = "live")]
+mod service;
+#[cfg(feature = "live")]
+mod status;
 mod values;
 
 use std::io::{self, Write};
@@ -18,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::capture::privileges::harden;
 use crate::error::{Error, Result};
 
 /// The run failed: usage, or nothing could be read.
@@ -50,6 +60,13 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Tell what this machine lets portreeve do, and what it lacks
+    Doctor,
+    /// Watch interfaces: findings as they happen, a full report at the end
+    #[cfg(feature = "live")]
+    Live(Box<live::Args>),
+    /// List and explain the rules, check rules of your own
+    Policy(Box<policy::Args>),
     /// Write the manual page to standard output
     Man,
     /// Copy a capture with everything overwritten that may be secret, so that it can be shared
@@ -58,12 +75,17 @@ enum Command {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
+    harden();
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
+        Command::Policy(args) => policy::run(&args, &mut io::stdout().lock()),
         Command::Catalog(args) => catalog::run(&args, &mut io::stdout().lock()),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
+        Command::Doctor => doctor::run(),
+        #[cfg(feature = "live")]
+        Command::Live(args) => live::run(&args),
         Command::Man => man(),
         Command::Scrub(args) => scrub::run(&args),
     };
@@ -82,6 +104,12 @@ fn complain(error: &Error) {
     if let Some(hint) = error.hint_text() {
         let _ = writeln!(err, "hint: {}", crate::error::Printable(hint));
     }
+}
+
+/// Writes a remark to standard error.
+#[cfg(feature = "live")]
+fn note(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{}", crate::error::Printable(text));
 }
 
 /// Writes a warning to standard error.

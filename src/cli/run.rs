@@ -13,7 +13,7 @@ use crate::decode;
 use crate::error::{Error, Result};
 use crate::inspect::secret::Fingerprinter;
 use crate::inspect::{Options, Tools};
-use crate::pipeline::Workers;
+use crate::pipeline::{FrameFilter, Workers};
 use crate::policy::Policy;
 use crate::report::summary::{Provenance, RunRecord};
 use crate::site::Site;
@@ -151,6 +151,23 @@ impl Known {
     }
 }
 
+/// Compiles the user's BPF expression.
+#[cfg(feature = "live")]
+pub(super) fn frame_filter(expression: Option<&str>) -> Result<Option<FrameFilter>> {
+    let filter = expression.map(crate::capture::live::FileFilter::new).transpose()?;
+    Ok(filter.map(|mut filter| -> FrameFilter { Box::new(move |frame| filter.keeps(frame)) }))
+}
+
+/// Refuses a BPF expression: only libpcap compiles it.
+#[cfg(not(feature = "live"))]
+pub(super) fn frame_filter(expression: Option<&str>) -> Result<Option<FrameFilter>> {
+    match expression {
+        None => Ok(None),
+        Some(_) => Err(Error::about("--filter", "this build cannot compile BPF expressions")
+            .hint("build it with the feature `live`, which needs libpcap")),
+    }
+}
+
 /// Measures a run on the wall clock.
 pub(super) struct Watch {
     started: Instant,
@@ -160,6 +177,12 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn start(workers: Workers) -> Self {
         Self { started: Instant::now(), workers: threads(workers) }
+    }
+
+    /// Returns the time since the run began.
+    #[cfg(feature = "live")]
+    pub(super) fn elapsed(&self) -> std::time::Duration {
+        self.started.elapsed()
     }
 
     /// Returns the figures of the run so far.
@@ -174,6 +197,7 @@ impl Watch {
             bits_per_second: rate(bytes as f64 * 8.0),
             workers: self.workers,
             peak_memory_bytes: peak_memory_bytes(),
+            live: None,
         }
     }
 }

@@ -71,6 +71,10 @@ impl Flow {
     const SYN_REPEATED: u8 = 2;
     const ENDED: u8 = 4;
     const HAS_PAYLOAD: u8 = 8;
+    /// The place is free.
+    const VACANT: u8 = 16;
+    /// Stands beside an established connection of the same five-tuple.
+    const TENTATIVE: u8 = 32;
 
     fn new(packet: &Packet) -> Self {
         Self {
@@ -104,6 +108,25 @@ impl Flow {
     /// Tells whether another connection took its five-tuple.
     pub fn is_ended(&self) -> bool {
         self.marks & Self::ENDED != 0
+    }
+
+    /// Tells whether the place of the flow is free: there is none.
+    pub fn is_vacant(&self) -> bool {
+        self.marks & Self::VACANT != 0
+    }
+
+    /// Tells whether it is not settled yet which of two connections of the five-tuple goes on.
+    pub fn is_contested(&self) -> bool {
+        !self.is_ended() && (self.tentative != NO_FLOW || self.marks & Self::TENTATIVE != 0)
+    }
+
+    /// Tells whether the flow has ended by its own packets: no packet is going to join it but a late one.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        match self.key.transport() {
+            _ if self.is_ended() => true,
+            Transport::Tcp => self.tcp.is_over(),
+            Transport::Udp => now.since(self.last) > UDP_IDLE_NS,
+        }
     }
 
     /// Returns all packets.
@@ -231,8 +254,39 @@ impl Table {
     }
 
     /// Returns the numbers of all flows.
-    pub fn numbers(&self) -> impl Iterator<Item = FlowNumber> + use<> {
-        0..self.len
+    pub fn numbers(&self) -> impl Iterator<Item = FlowNumber> + '_ {
+        (0..self.len).filter(|number| !self.flow(*number).is_vacant())
+    }
+
+    /// Returns the number of places for flows, taken or not: every flow's number is below it.
+    pub fn places(&self) -> FlowNumber {
+        self.len
+    }
+
+    /// Takes in a flow of another table, which no packet is going to find here.
+    pub fn adopt(&mut self, flow: Flow) -> FlowNumber {
+        self.put(flow)
+    }
+
+    /// Takes a flow out, so that its number may be used again; `None` for one that is being contested.
+    pub fn remove(&mut self, number: FlowNumber) -> Option<Flow> {
+        let flow = self.flow(number);
+        if flow.is_contested() || flow.is_vacant() {
+            return None;
+        }
+        let (tag, gone) = (flow.tag, flow.clone());
+        self.index.remove(tag, number);
+        self.flow_mut(number).marks = Flow::VACANT;
+        self.free.push(number);
+        Some(gone)
+    }
+
+    /// Ends a contest for a flow's five-tuple in its favour: whatever stood beside it stays an attempt.
+    pub fn settle(&mut self, number: FlowNumber) {
+        let tentative = std::mem::replace(&mut self.flow_mut(number).tentative, NO_FLOW);
+        if tentative != NO_FLOW {
+            self.flow_mut(tentative).marks |= Flow::ENDED;
+        }
     }
 
     fn find(&self, hash: u64, key: &FlowKey) -> Option<FlowNumber> {
@@ -246,7 +300,10 @@ impl Table {
     }
 
     fn add(&mut self, packet: &Packet) -> FlowNumber {
-        let flow = Flow::new(packet);
+        self.put(Flow::new(packet))
+    }
+
+    fn put(&mut self, flow: Flow) -> FlowNumber {
         if let Some(number) = self.free.pop() {
             *self.flow_mut(number) = flow;
             return number;
@@ -309,6 +366,7 @@ impl Table {
             self.flow_mut(tentative).marks |= Flow::ENDED;
         }
         let number = self.add(packet);
+        self.flow_mut(number).marks |= Flow::TENTATIVE;
         self.flow_mut(known).tentative = number;
         number
     }
@@ -331,6 +389,7 @@ impl Table {
             flow.marks |= Flow::ENDED;
             let tag = flow.tag;
             self.index.replace(tag, known, tentative);
+            self.flow_mut(tentative).marks &= !Flow::TENTATIVE;
         }
         tentative
     }

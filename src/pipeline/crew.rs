@@ -3,11 +3,11 @@
 use std::panic::resume_unwind;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use super::SHARDS;
 use super::front::{Batch, Crew, shard_of};
-use super::shard::Shard;
+use super::shard::{Answer, Shard};
 use crate::capture::{Block, Verdict};
 use crate::error::{Error, Result};
 use crate::inspect::Tools;
@@ -24,6 +24,16 @@ const VERDICTS_LEN: usize = 64;
 
 /// What the workers have to say about a packet's flow.
 type Verdicts = Vec<(Packet, Verdict)>;
+
+/// Lets the shards of one worker answer, when a batch asks something.
+fn answer(shards: &mut [Shard], batch: &Batch, tools: &Tools) -> Option<Answer> {
+    let ask = batch.ask?;
+    let mut told = Answer::default();
+    for (index, shard) in shards.iter_mut().enumerate() {
+        shard.answer(&ask, index, &mut told, tools);
+    }
+    Some(told)
+}
 
 /// Lets the shards of one worker take a batch; writes down what the source is to be told.
 fn work(
@@ -90,14 +100,15 @@ pub struct Alone<'a> {
     spare: Option<Batch>,
     blocks: Vec<Block>,
     verdicts: Verdicts,
+    told: Vec<Answer>,
     tools: &'a Tools,
 }
 
 impl<'a> Alone<'a> {
     /// Owns all shards.
     pub fn new(tools: &'a Tools) -> Self {
-        let (spare, blocks, verdicts) = (None, Vec::new(), Vec::new());
-        Self { shards: shards_of(0, 1), spare, blocks, verdicts, tools }
+        let (spare, blocks, verdicts, told) = (None, Vec::new(), Vec::new(), Vec::new());
+        Self { shards: shards_of(0, 1), spare, blocks, verdicts, told, tools }
     }
 
     /// Ends the work and returns the shards.
@@ -124,6 +135,7 @@ impl Crew for Alone<'_> {
 
     fn send(&mut self, _worker: usize, mut batch: Batch) -> Result<()> {
         work(&mut self.shards, 1, &batch, self.tools, &mut self.verdicts);
+        self.told.extend(answer(&mut self.shards, &batch, self.tools));
         if let Some(block) = batch.clear() {
             self.recycle(block);
         }
@@ -140,6 +152,10 @@ impl Crew for Alone<'_> {
             take(&packet, verdict);
         }
     }
+
+    fn answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.told)
+    }
 }
 
 /// Worker threads, each with its shards.
@@ -149,6 +165,7 @@ pub struct Threads<'scope> {
     blocks: Receiver<Block>,
     blocks_back: Sender<Block>,
     verdicts: Receiver<Verdicts>,
+    told: Receiver<Answer>,
     handles: Vec<ScopedJoinHandle<'scope, Vec<Shard>>>,
 }
 
@@ -164,6 +181,8 @@ impl<'scope> Threads<'scope> {
         let (batches_back, batches) = bounded(under_way);
         let (blocks_back, blocks) = bounded(under_way);
         let (verdicts_back, verdicts) = bounded(VERDICTS_LEN);
+        // Whoever asks waits for the answer before asking again.
+        let (told_back, told) = unbounded();
         let mut queues = Vec::new();
         let mut handles = Vec::new();
         for worker in 0..workers {
@@ -173,6 +192,7 @@ impl<'scope> Threads<'scope> {
                 batches: batches_back.clone(),
                 blocks: blocks_back.clone(),
                 verdicts: verdicts_back.clone(),
+                told: told_back.clone(),
             };
             let handle = std::thread::Builder::new()
                 .name(format!("shards-{worker}"))
@@ -180,11 +200,16 @@ impl<'scope> Threads<'scope> {
                 .map_err(|error| Error::new(format!("cannot start a worker thread: {error}")))?;
             handles.push(handle);
         }
-        Ok(Self { queues, batches, blocks, blocks_back, verdicts, handles })
+        Ok(Self { queues, batches, blocks, blocks_back, verdicts, told, handles })
     }
 
     /// Lets the workers end and returns their shards, in the order of the shards' numbers.
     pub fn finish(self) -> Result<Vec<Shard>> {
+        self.finish_telling().map(|(shards, _)| shards)
+    }
+
+    /// Lets the workers end; returns their shards and the answers that nobody took yet.
+    pub fn finish_telling(self) -> Result<(Vec<Shard>, Vec<Answer>)> {
         drop(self.queues);
         let workers = self.handles.len();
         let mut by_worker = Vec::new();
@@ -195,7 +220,8 @@ impl<'scope> Threads<'scope> {
                 Err(_) => return Err(worker_died()),
             }
         }
-        Ok((0..SHARDS).filter_map(|shard| by_worker[shard % workers].next()).collect())
+        let shards = (0..SHARDS).filter_map(|shard| by_worker[shard % workers].next()).collect();
+        Ok((shards, self.told.try_iter().collect()))
     }
 }
 
@@ -204,6 +230,7 @@ struct Back {
     batches: Sender<Batch>,
     blocks: Sender<Block>,
     verdicts: Sender<Verdicts>,
+    told: Sender<Answer>,
 }
 
 /// One worker's life.
@@ -220,6 +247,10 @@ fn serve(
         work(&mut shards, workers, &batch, tools, &mut verdicts);
         if !verdicts.is_empty() {
             discard_if_full(back.verdicts.try_send(verdicts));
+        }
+        if let Some(told) = answer(&mut shards, &batch, tools) {
+            // Nobody listens any more when the run is about to end.
+            let _ = back.told.send(told);
         }
         if let Some(block) = batch.clear() {
             discard_if_full(back.blocks.try_send(block));
@@ -262,6 +293,10 @@ impl Crew for Threads<'_> {
         for (packet, verdict) in self.verdicts.try_iter().flatten() {
             take(&packet, verdict);
         }
+    }
+
+    fn answers(&mut self) -> Vec<Answer> {
+        self.told.try_iter().collect()
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::ledger::Ledger;
+use super::shard::{Answer, Ask};
 use super::{Config, SHARDS};
 use crate::capture::{Block, Event, FlowCount, Merged, Source, Steering, Verdict};
 use crate::decode::{Decoded, Decoder, Quoted, Stop};
@@ -25,6 +26,8 @@ pub struct Batch {
     pub counts: Vec<(usize, Packet, FlowCount)>,
     /// Verdicts are wanted.
     pub steers: bool,
+    /// Asks what is new; comes without packets.
+    pub ask: Option<Ask>,
 }
 
 impl Batch {
@@ -37,6 +40,7 @@ impl Batch {
         self.packets.clear();
         self.refusals.clear();
         self.counts.clear();
+        self.ask = None;
         self.block.take().and_then(Arc::into_inner)
     }
 }
@@ -56,6 +60,8 @@ pub trait Crew {
     /// Hands out the verdicts that the workers gave since the last call. Some may be lost: a verdict is
     /// given again as long as packets come that it makes needless.
     fn verdicts(&mut self, take: &mut dyn FnMut(&Packet, Verdict));
+    /// Returns what the workers answered to the questions put to them so far.
+    fn answers(&mut self) -> Vec<Answer>;
 }
 
 /// What the front knows at the end.
@@ -98,52 +104,71 @@ impl Front {
         crew: &mut dyn Crew,
     ) -> Result<()> {
         let mut batches: Vec<Batch> = (0..crew.workers()).map(|_| crew.batch()).collect();
+        while self.step(source, config, crew, &mut batches)? {}
+        self.close(source);
+        Ok(())
+    }
+
+    /// Takes the source's next event; returns whether there may be more.
+    pub fn step(
+        &mut self,
+        source: &mut dyn Source,
+        config: &mut Config,
+        crew: &mut dyn Crew,
+        batches: &mut [Batch],
+    ) -> Result<bool> {
         let steers = source.steers();
-        loop {
-            if steers {
-                self.steer(source, crew);
-            }
-            let mut block = crew.block();
-            match source.next(&mut block)? {
-                Event::Frames => {
-                    self.enter_input(source, &block, config);
-                    self.deal(&mut block, config, &mut batches);
-                    let block = Arc::new(block);
-                    for (worker, batch) in batches.iter_mut().enumerate() {
-                        if batch.is_empty() {
-                            continue;
-                        }
-                        batch.block = Some(Arc::clone(&block));
-                        batch.steers = steers;
-                        let full = std::mem::replace(batch, crew.batch());
-                        crew.send(worker, full)?;
-                    }
-                    if let Some(block) = Arc::into_inner(block) {
-                        crew.recycle(block);
-                    }
-                    (config.on_progress)(self.frames);
-                }
-                Event::Tick(_) => crew.recycle(block),
-                Event::Notice(error) => {
-                    crew.recycle(block);
-                    (config.on_broken)(&error);
-                }
-                Event::Broken(error) => {
-                    crew.recycle(block);
-                    (config.on_broken)(&error);
-                    self.broken.push(error);
-                }
-                Event::End => break,
-            }
+        if steers {
+            self.steer(source, crew);
         }
+        let mut block = crew.block();
+        match source.next(&mut block)? {
+            Event::Frames => {
+                self.enter_input(source, &block, config);
+                self.deal(&mut block, config, batches);
+                let block = Arc::new(block);
+                for (worker, batch) in batches.iter_mut().enumerate() {
+                    if batch.is_empty() {
+                        continue;
+                    }
+                    batch.block = Some(Arc::clone(&block));
+                    batch.steers = steers;
+                    let full = std::mem::replace(batch, crew.batch());
+                    crew.send(worker, full)?;
+                }
+                if let Some(block) = Arc::into_inner(block) {
+                    crew.recycle(block);
+                }
+                (config.on_progress)(self.frames);
+            }
+            Event::Tick(_) => crew.recycle(block),
+            Event::Notice(error) => {
+                crew.recycle(block);
+                (config.on_broken)(&error);
+            }
+            Event::Broken(error) => {
+                crew.recycle(block);
+                (config.on_broken)(&error);
+                self.broken.push(error);
+            }
+            Event::End => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Closes the books when there is no more.
+    pub fn close(&mut self, source: &dyn Source) {
         self.decoder.finish();
         self.collect_lost_fragments();
-        for (index, point) in source.points().iter().enumerate() {
+        self.note_dropped(source);
+    }
+
+    /// Takes over what the source knows to be lost.
+    pub fn note_dropped(&mut self, source: &dyn Source) {
+        for index in 0..source.points().len() {
             let id = PointId(u16::try_from(index).unwrap_or(u16::MAX));
-            let _ = point;
             self.ledger.point(id).dropped = source.dropped(id);
         }
-        Ok(())
     }
 
     /// Notes where an input begins; unrelated inputs are domains of their own.

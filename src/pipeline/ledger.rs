@@ -89,6 +89,13 @@ impl Ledger {
         &self.points
     }
 
+    /// Adds another ledger, point by point.
+    pub fn add(&mut self, other: &Self) {
+        for (index, theirs) in other.points.iter().enumerate() {
+            self.point(PointId(u16::try_from(index).unwrap_or(u16::MAX))).add(theirs);
+        }
+    }
+
     /// Returns the sum of all points.
     pub fn total(&self) -> PointLedger {
         let mut total = PointLedger::default();

@@ -8,6 +8,7 @@ pub mod crew;
 pub mod front;
 pub mod join;
 pub mod ledger;
+pub mod live;
 pub mod measure;
 pub mod outputs;
 pub mod scrub;

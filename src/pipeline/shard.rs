@@ -11,8 +11,8 @@ use crate::flow::index::FlowNumber;
 use crate::flow::{Flow, NO_SLOT, Slot, Table};
 use crate::inspect::connection::Connection;
 use crate::inspect::datagrams::Datagrams;
-use crate::inspect::{Facts, Progress, Tools};
-use crate::packet::{FlowKey, Packet, PointId, Side, TcpFlags, Transport};
+use crate::inspect::{Facts, Progress, Protocol, Tools};
+use crate::packet::{FlowKey, Packet, PointId, Side, TcpFlags, Timestamp, Transport};
 
 /// Marks a flow about which inspection has nothing more to learn and nothing to say.
 const NOTHING_TO_SAY: Slot = NO_SLOT - 1;
@@ -29,6 +29,53 @@ enum Inspected {
     Free,
 }
 
+/// How long a flow that ended is kept whole: late repetitions of its last segments still find it, and
+/// what other flows show of its host by then counts for it too.
+const KEPT_ENDED_NS: u64 = 30 * 1_000_000_000;
+
+/// Every so many questions a shard looks through all of its flows for ended ones.
+const SWEEP_TURNS: u32 = 16;
+
+/// What a flow costs in the table and its index, in bytes; see the memory limit.
+const FLOW_COST: usize = size_of::<Flow>() + 16;
+
+/// What a flow that is looked into costs beside, in bytes: its reader and the bytes held, on average.
+const INSPECTED_COST: usize = 2 << 10;
+
+/// A question to the shards while the run goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// Counts the questions.
+    pub turn: u32,
+    /// The latest packet's time.
+    pub now: Timestamp,
+    /// Bytes that all flows of one shard may cost.
+    pub cost_max: usize,
+}
+
+/// What one worker's shards have to say.
+#[derive(Default)]
+pub struct Answer {
+    /// Copies of flows about which something new was found that may be a finding.
+    pub changed: Vec<Part>,
+    /// Flows that left their shard: ended a while ago, or thrown out.
+    pub folded: Vec<Part>,
+    /// Flows that are left.
+    pub flows: u64,
+}
+
+/// One flow on its way to the join.
+pub struct Part {
+    /// The flow.
+    pub flow: Flow,
+    /// What was found in it.
+    pub facts: Option<Facts>,
+    /// Its frames at other points than its first one.
+    pub elsewhere: Vec<(PointId, u64)>,
+    /// It was thrown out of a full table, and more of it may come.
+    pub evicted: bool,
+}
+
 /// The flows of one logical shard.
 #[derive(Default)]
 pub struct Shard {
@@ -37,6 +84,10 @@ pub struct Shard {
     free: Vec<Slot>,
     /// Frames of flows that were seen at another point than the flow's first one.
     elsewhere: BTreeMap<(FlowNumber, PointId), u64>,
+    /// Flows about which something new was found since the last question.
+    changed: Vec<FlowNumber>,
+    /// Somebody asks what is new.
+    asked: bool,
 }
 
 impl Shard {
@@ -164,6 +215,100 @@ impl Shard {
         self.elsewhere.range(of).map(|(&(_, point), &frames)| (point, frames))
     }
 
+    /// Answers what is new, and lets go of flows that ended a while ago or that there is no room for.
+    pub fn answer(&mut self, ask: &Ask, index: usize, told: &mut Answer, tools: &Tools) {
+        self.asked = true;
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        for number in changed {
+            if self.table.flow(number).is_vacant() {
+                continue;
+            }
+            told.changed.push(Part {
+                flow: self.table.flow(number).clone(),
+                facts: self.facts(number).cloned(),
+                elsewhere: self.elsewhere(number).collect(),
+                evicted: false,
+            });
+        }
+        if (ask.turn as usize).wrapping_add(index).is_multiple_of(SWEEP_TURNS as usize) {
+            self.sweep(ask.now, told, tools);
+        }
+        if self.cost() > ask.cost_max {
+            self.make_room(ask, told, tools);
+        }
+        told.flows += self.len() as u64;
+    }
+
+    /// Takes in a flow that left another shard.
+    pub fn adopt(&mut self, part: Part) {
+        let Part { mut flow, facts, elsewhere, .. } = part;
+        flow.slot = NOTHING_TO_SAY;
+        if let Some(facts) = facts {
+            flow.slot = Slot::try_from(self.inspected.len()).unwrap_or(NOTHING_TO_SAY);
+            self.inspected.push(Inspected::Facts(Box::new(facts)));
+        }
+        let number = self.table.adopt(flow);
+        self.elsewhere
+            .extend(elsewhere.into_iter().map(|(point, frames)| ((number, point), frames)));
+    }
+
+    /// Lets go of flows that ended a while ago.
+    fn sweep(&mut self, now: Timestamp, told: &mut Answer, tools: &Tools) {
+        for number in 0..self.table.places() {
+            let flow = self.table.flow(number);
+            if flow.is_over(now) && now.since(flow.last) > KEPT_ENDED_NS {
+                self.fold(number, false, told, tools);
+            }
+        }
+    }
+
+    /// Lets go of an eighth of the flows: those that ended, then those that were silent for longest.
+    #[cold]
+    fn make_room(&mut self, ask: &Ask, told: &mut Answer, tools: &Tools) {
+        let mut order: Vec<_> = self
+            .flows()
+            .map(|(number, flow)| (!flow.is_over(ask.now), flow.last, number))
+            .collect();
+        order.sort_unstable();
+        let spare = ask.cost_max - ask.cost_max / 8;
+        for (goes_on, _, number) in order {
+            if self.cost() <= spare {
+                break;
+            }
+            self.table.settle(number);
+            self.fold(number, goes_on, told, tools);
+        }
+    }
+
+    /// Hands a flow to whoever asks and forgets it.
+    fn fold(&mut self, number: FlowNumber, evicted: bool, told: &mut Answer, tools: &Tools) {
+        let Some(flow) = self.table.remove(number) else { return };
+        let mut facts = None;
+        if let Some(place) = self.inspected.get_mut(flow.slot as usize) {
+            let ports = ports_of(&flow.key);
+            facts = match std::mem::replace(place, Inspected::Free) {
+                Inspected::Connection(connection) => Some(connection.finish(ports, tools)),
+                Inspected::Datagrams(datagrams) => Some(datagrams.finish()),
+                Inspected::Facts(facts) => Some(*facts),
+                Inspected::Free => None,
+            };
+            self.free.push(flow.slot);
+        }
+        let elsewhere: Vec<_> = self.elsewhere(number).collect();
+        for (point, _) in &elsewhere {
+            self.elsewhere.remove(&(number, *point));
+        }
+        told.folded.push(Part { flow, facts, elsewhere, evicted });
+    }
+
+    /// Returns what the flows cost, in bytes.
+    fn cost(&self) -> usize {
+        let inspected = self.inspected.len() - self.free.len();
+        self.table.len() * FLOW_COST + inspected * INSPECTED_COST
+    }
+
     fn segment(
         &mut self,
         number: FlowNumber,
@@ -185,7 +330,12 @@ impl Shard {
         let Inspected::Connection(connection) = place else { return Some(Verdict::Enough) };
         let start = flow.tcp.stream_start(packet.side);
         let (opener, payload) = (flow.tcp.initiator(), packet.payload.of(bytes));
-        if connection.packet(packet, payload, start, opener, tools) == Progress::More {
+        let before = self.asked.then(|| telling(connection.facts()));
+        let progress = connection.packet(packet, payload, start, opener, tools);
+        if before.is_some_and(|before| before != telling(connection.facts())) {
+            self.changed.push(number);
+        }
+        if progress == Progress::More {
             return None;
         }
         let Inspected::Connection(connection) = std::mem::replace(place, Inspected::Free) else {
@@ -211,7 +361,12 @@ impl Shard {
         let slot = flow.slot;
         let place = &mut self.inspected[slot as usize];
         let Inspected::Datagrams(datagrams) = place else { return Some(Verdict::Enough) };
-        if datagrams.packet(packet, packet.payload.of(bytes), tools) == Progress::More {
+        let before = self.asked.then(|| telling(datagrams.facts()));
+        let progress = datagrams.packet(packet, packet.payload.of(bytes), tools);
+        if before.is_some_and(|before| before != telling(datagrams.facts())) {
+            self.changed.push(number);
+        }
+        if progress == Progress::More {
             return None;
         }
         let Inspected::Datagrams(datagrams) = std::mem::replace(place, Inspected::Free) else {
@@ -250,6 +405,19 @@ fn place(
     }
     inspected.push(make());
     Slot::try_from(inspected.len() - 1).expect("fewer places than flows")
+}
+
+/// Returns what of a flow's facts changes when a rule may have something new to judge.
+fn telling(facts: &Facts) -> (Option<Protocol>, usize, usize, bool, Option<u16>, bool) {
+    let tls = facts.tls.as_deref();
+    (
+        facts.protocol,
+        facts.evidence.len(),
+        facts.learned.len(),
+        facts.upgraded,
+        tls.and_then(|tls| tls.version),
+        tls.is_some_and(|tls| tls.certificate.is_some()),
+    )
 }
 
 fn ports_of(key: &FlowKey) -> [u16; 2] {

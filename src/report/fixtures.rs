@@ -571,6 +571,7 @@ pub(super) fn summary() -> Summary {
             bits_per_second: 2.9e8,
             workers: 2,
             peak_memory_bytes: Some(12_000_000),
+            live: None,
         }),
     }
 }

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use super::record::{RuleRecord, Severity, is_zero};
 use super::timeline::Timeline;
 use crate::capture::InputSummary;
+use crate::capture::privileges::SandboxReport;
 use crate::packet::Timestamp;
 
 /// What the whole run says.
@@ -419,6 +420,21 @@ pub struct RunRecord {
     /// Peak resident memory, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
+    /// What only a live run has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveRecord>,
+}
+
+/// What only a live run has to say of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LiveRecord {
+    /// What captured: `libpcap`, `ebpf`.
+    pub backend: &'static str,
+    /// Privileges that were given up, and those that were kept.
+    pub sandbox: SandboxReport,
+    /// From the packet that brought a finding about to its way out; absent when there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding_latency: Option<Rtt>,
 }
 
 /// Publishes of a rule what tells it: its id, kind and severity. Its text is in each alert.

@@ -96,6 +96,29 @@ impl TimelineBuilder {
         *buckets.entry(time.since(self.start) / self.bucket_ns).or_default() += count;
     }
 
+    /// Makes room for a longer span; what was counted goes to the bucket in which its own one began.
+    pub fn widen(&mut self, start: Timestamp, end: Timestamp) {
+        let wider = Self::new(start, end);
+        if (wider.start, wider.bucket_ns) == (self.start, self.bucket_ns) {
+            return;
+        }
+        let place = |bucket: u64| {
+            let begun = i64::try_from(bucket * self.bucket_ns).unwrap_or(i64::MAX);
+            Timestamp(self.start.0.saturating_add(begun)).since(wider.start) / wider.bucket_ns
+        };
+        let moved = |buckets: &mut Buckets| {
+            for (bucket, count) in std::mem::take(buckets) {
+                *buckets.entry(place(bucket)).or_default() += count;
+            }
+        };
+        let mut rules = std::mem::take(&mut self.rules);
+        for (known, beyond) in rules.values_mut() {
+            known.values_mut().for_each(moved);
+            moved(beyond);
+        }
+        *self = Self { rules, ..wider };
+    }
+
     /// Returns the published form.
     pub fn build(self) -> Timeline {
         let mut series = Vec::new();
@@ -149,6 +172,18 @@ mod tests {
             series("b", b, &[(3, 1)]),
         ];
         assert_eq!(timeline.build().series, expected);
+    }
+
+    #[test]
+    fn a_run_that_goes_on_keeps_its_counts() {
+        let mut timeline = TimelineBuilder::new(Timestamp(0), Timestamp(10 * SECOND));
+        let a = IpAddr::from([10, 0, 0, 1]);
+        for second in 0..10 {
+            timeline.add("a", a, Timestamp(second * SECOND), 1);
+        }
+        timeline.widen(Timestamp(0), Timestamp(3_600 * SECOND));
+        timeline.add("a", a, Timestamp(3_599 * SECOND), 1);
+        assert_eq!(timeline.build().series[0].buckets, [(0, 10), (119, 1)]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use reader::{Message, Reader, Shared, now};
 use tap::{Device, Opener, Tap};
 
 pub use filter::FileFilter;
-pub use tap::libpcap_version;
+pub use tap::{libpcap_version, link_name};
 
 /// The name that stands for all interfaces.
 pub const ANY: &str = "any";
@@ -46,7 +46,7 @@ pub const BUFFER_LEN: u32 = 64 << 20;
 pub const QUEUE_LEN: usize = 64;
 
 /// Longest silence of the source: how late a stop, an idle flow's end or a finding may be noticed.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(10);
 
 /// Messages beside blocks that find room in the queue: marks and notices.
 const MESSAGES_BESIDE: usize = 16;
@@ -138,7 +138,7 @@ impl Live {
             live.points.push(ObservationPoint {
                 file: None,
                 interface: Some(name.clone()),
-                input: u32::try_from(point).unwrap_or(u32::MAX),
+                input: 0,
             });
             live.inputs.push(InputSummary { name: name.clone(), ..InputSummary::default() });
             live.shared.push(Arc::clone(&shared));

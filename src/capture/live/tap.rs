@@ -185,6 +185,14 @@ pub fn libpcap_version() -> String {
     unsafe { CStr::from_ptr(pcap_lib_version()) }.to_string_lossy().into_owned()
 }
 
+/// Returns what libpcap calls an interface's link type; `None` where it may not be opened.
+pub fn link_name(interface: &str) -> Option<String> {
+    let capture =
+        Capture::from_device(interface).ok()?.snaplen(64).buffer_size(1 << 20).open().ok()?;
+    let link = capture.get_datalink();
+    link.get_description().or_else(|_| link.get_name()).ok()
+}
+
 /// Returns the registry's number for libpcap's.
 pub(super) fn link_type(link: Linktype) -> LinkType {
     match link.0 {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Join;
 use super::view::View;
+use super::{Join, Setting};
 use crate::packet::At;
 use crate::policy::{
     DisabledRun, EvidenceNote, Finding, FindingKind, MatrixRun, Note, PortState, Reach, Subject,
@@ -13,31 +13,47 @@ use crate::report::record::{RowRecord, RowStatus};
 use crate::report::summary::{NotExercised, ZonePair, ZoneTotals};
 
 /// What is gathered over all flows of a run.
-pub(super) struct Across<'a> {
-    pub(super) matrices: MatrixRun<'a>,
+pub(super) struct Across {
+    pub(super) matrices: MatrixRun,
     pub(super) tokens: TokenUse,
     pub(super) disabled: DisabledRun,
+    /// Flows of earlier looks, and of all so far.
+    flows: [u64; 2],
 }
 
-impl<'a> Across<'a> {
-    pub(super) fn new(setting: &super::Setting<'a>) -> Self {
+impl Across {
+    pub(super) fn new(setting: &Setting<'_>) -> Self {
         Self {
-            matrices: MatrixRun::new(setting.policy, setting.site, setting.catalog),
+            matrices: MatrixRun::new(setting.ground()),
             tokens: TokenUse::default(),
             disabled: DisabledRun::new(setting.site, setting.catalog),
+            flows: [0; 2],
         }
+    }
+
+    /// Prepares for other flows than those seen so far, which are gone.
+    pub(super) fn go_on(&mut self) {
+        self.flows[0] = self.flows[1];
+    }
+
+    /// Begins again what rests on the site and the policy, which are other ones now.
+    pub(super) fn renew(&mut self, setting: &Setting<'_>) {
+        self.matrices = MatrixRun::new(setting.ground());
+        self.disabled = DisabledRun::new(setting.site, setting.catalog);
     }
 
     /// Looks at one flow, the `flow`-th of the places; adds what a matrix finds.
     pub(super) fn see(
         &mut self,
+        setting: &Setting<'_>,
         flow: usize,
         view: &View<'_>,
         subject: &Subject<'_>,
         findings: &mut Vec<Finding>,
     ) {
-        self.matrices.flow(subject, findings);
-        self.tokens.flow(subject, flow as u64);
+        self.matrices.flow(setting.ground(), subject, findings);
+        self.tokens.flow(subject, self.flows[0] + flow as u64);
+        self.flows[1] += 1;
         let reach = if view.is_answered() {
             Reach::Answered
         } else if view.is_refused() {
@@ -49,10 +65,10 @@ impl<'a> Across<'a> {
     }
 
     /// Returns the zones' conversations, where zones or components are known.
-    pub(super) fn zones(&self) -> Option<ZoneTotals> {
+    pub(super) fn zones(&self, setting: &Setting<'_>) -> Option<ZoneTotals> {
         let pairs: Vec<ZonePair> = self
             .matrices
-            .pairs()
+            .pairs(setting.ground())
             .into_iter()
             .map(|(initiator, responder, counts)| ZonePair {
                 initiator,
@@ -68,11 +84,12 @@ impl<'a> Across<'a> {
 }
 
 impl Join<'_> {
-    /// Returns the findings that only several flows show, by the flow that they are reported with.
-    pub(super) fn across_flows(&self, across: &Across<'_>) -> BTreeMap<usize, Vec<Finding>> {
+    /// Returns the findings that only several flows show and that are new, by the flow that they are
+    /// reported with: one of those at hand.
+    pub(super) fn across_flows(&self, across: &mut Across) -> BTreeMap<usize, Vec<Finding>> {
         let mut findings: BTreeMap<usize, Vec<Finding>> = BTreeMap::new();
         if let Some(rule) = self.setting.policy.rule_of(FindingKind::TokenShared) {
-            for token in across.tokens.shared() {
+            for token in across.tokens.take_shared() {
                 let others: Vec<String> = token.clients.iter().map(ToString::to_string).collect();
                 let detail = format!(
                     "{} {} was presented by {} clients: {}",
@@ -88,7 +105,9 @@ impl Join<'_> {
                     first: token.first,
                     last: token.last,
                 };
-                let flow = usize::try_from(token.flow).unwrap_or(usize::MAX);
+                let before = across.flows[0];
+                let Some(flow) = token.flow.checked_sub(before) else { continue };
+                let flow = usize::try_from(flow).unwrap_or(usize::MAX);
                 self.add(&mut findings, flow, FindingKind::TokenShared, rule, note);
             }
         }
@@ -144,9 +163,9 @@ impl Join<'_> {
     }
 
     /// Returns what became of each row of the matrices.
-    pub(super) fn row_records(&self, across: &Across<'_>) -> Vec<RowRecord> {
+    pub(super) fn row_records(&self, across: &Across) -> Vec<RowRecord> {
         use crate::policy::RowStatus as Status;
-        let rows = across.matrices.rows();
+        let rows = across.matrices.rows(self.setting.ground());
         rows.map(|(matrix, row, counts)| RowRecord {
             timestamp: super::end_of(self.gathered),
             pack: matrix.id.clone(),
@@ -169,7 +188,7 @@ impl Join<'_> {
     }
 
     /// Returns what the capture could not prove.
-    pub(super) fn not_exercised(&self, across: &Across<'_>) -> Vec<NotExercised> {
+    pub(super) fn not_exercised(&self, across: &Across) -> Vec<NotExercised> {
         let mut all = Vec::new();
         for matrix in self.setting.policy.matrices() {
             if let Some(why) = matrix.skipped.filter(|_| matrix.judged || matrix.expected) {

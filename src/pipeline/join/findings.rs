@@ -1,14 +1,16 @@
 //! Every flow judged, and the findings as published.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::records::Around;
 use super::tags::Tagged;
+use super::told::Told;
 use super::view::View;
 use super::{Join, Seen, Setting};
 use crate::error::Result;
 use crate::packet::{At, Timestamp};
 use crate::pipeline::outputs::Outputs;
-use crate::policy::{Cover, EvidenceNote, Finding, MatrixRun, Policy, Severity, Subject};
+use crate::policy::{Cover, EvidenceNote, Finding, MatrixRun, Policy, Severity, Subject, Trigger};
 use crate::report::record::{AlertRecord, EvidenceRecord, Record, RuleRecord, SuppressionRecord};
 use crate::report::summary::RuleTotals;
 use crate::report::timeline::{Timeline, TimelineBuilder};
@@ -54,6 +56,26 @@ impl Findings {
         }
     }
 
+    /// Prepares for other flows, up to another time.
+    pub(super) fn go_on(&mut self, span: Option<(Timestamp, Timestamp)>) {
+        let (start, end) = span.unwrap_or_default();
+        self.flows.clear();
+        self.timeline.widen(start, end);
+    }
+
+    /// Takes over the sums by the rules of one policy into those by another; a rule that is gone takes
+    /// its sums with it.
+    pub(super) fn renumber(&mut self, from: &Policy, to: &Policy) {
+        let old = std::mem::take(&mut self.by_rule);
+        let known: HashMap<&str, Sum> =
+            from.rules().iter().map(|rule| rule.id.as_str()).zip(old).collect();
+        let rules = to.rules().iter();
+        self.by_rule =
+            rules.map(|rule| known.get(rule.id.as_str()).copied().unwrap_or_default()).collect();
+        // Their numbers mean the old site's suppressions.
+        self.expired.clear();
+    }
+
     /// Returns the gravest severity of what nobody accepted.
     pub(super) fn worst(&self) -> Option<Severity> {
         self.worst
@@ -94,6 +116,19 @@ impl Findings {
     }
 }
 
+/// What alerts are written with: made once for many.
+struct Desk {
+    rules: Vec<RuleRecord>,
+    accepted: Vec<SuppressionRecord>,
+}
+
+/// One finding on its way out.
+struct Alert<'f> {
+    finding: &'f Finding,
+    cover: Cover,
+    update: bool,
+}
+
 impl<'a> Join<'a> {
     /// Asks the policy about one flow, the `flow`-th of the places.
     pub(super) fn judge(
@@ -101,18 +136,22 @@ impl<'a> Join<'a> {
         flow: usize,
         view: &View<'_>,
         tagged: &Tagged<'_>,
-        seen: &mut Seen<'_>,
+        seen: &mut Seen,
+        told: &Told,
     ) {
         let Setting { policy, site, .. } = self.setting;
         let subject = self.subject(view, tagged);
         let mut of_flow = std::mem::take(&mut seen.findings.of_flow);
         policy.judge(&subject, site, &mut of_flow);
-        seen.across.see(flow, view, &subject, &mut of_flow);
+        seen.across.see(self.setting, flow, view, &subject, &mut of_flow);
         if !of_flow.is_empty() {
             let flow = u32::try_from(flow).expect("fewer flows than 32 bits name");
             seen.findings.flows.push(flow);
         }
-        for finding in of_flow.drain(..) {
+        for mut finding in of_flow.drain(..) {
+            if let Some(rule) = told.rule_of(view.flow, &finding, policy) {
+                finding.rule = rule;
+            }
             self.note(&finding, &subject, &mut seen.findings);
         }
         seen.findings.of_flow = of_flow;
@@ -127,8 +166,8 @@ impl<'a> Join<'a> {
     }
 
     /// Adds what only several flows show.
-    pub(super) fn find_across(&self, seen: &mut Seen<'_>) {
-        let extra = self.across_flows(&seen.across);
+    pub(super) fn find_across(&self, seen: &mut Seen) {
+        let extra = self.across_flows(&mut seen.across);
         let findings = &mut seen.findings;
         for (flow, of_flow) in &extra {
             let view = self.view(&self.places[*flow]);
@@ -167,58 +206,114 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// Writes every finding, in the order of the flows.
-    pub(super) fn write_alerts(&self, findings: &Findings, outputs: &mut Outputs) -> Result<()> {
-        let rules = self.rule_records();
-        let accepted: Vec<SuppressionRecord> = self
-            .setting
-            .site
-            .suppressions
-            .iter()
-            .map(|suppression| SuppressionRecord {
-                reason: suppression.reason.clone(),
-                until: suppression.until.clone(),
-                file: suppression.file.to_string_lossy().into_owned(),
-                line: suppression.line,
-            })
-            .collect();
+    /// Writes every finding, in the order of the flows: those that went out before as updates.
+    pub(super) fn write_alerts(
+        &self,
+        findings: &Findings,
+        told: &mut Told,
+        outputs: &mut Outputs,
+    ) -> Result<()> {
+        let desk = self.desk();
         let Setting { policy, site, .. } = self.setting;
         let mut of_flow = Vec::new();
-        let mut matrices = MatrixRun::new(policy, site, self.setting.catalog);
+        let ground = self.setting.ground();
+        let mut matrices = MatrixRun::new(ground);
         for flow in &findings.flows {
             let flow = *flow as usize;
             let view = self.view(&self.places[flow]);
             let tagged = self.tags.tagged(self.tag_of[flow]);
             let subject = self.subject(&view, tagged);
             policy.judge(&subject, site, &mut of_flow);
-            matrices.flow(&subject, &mut of_flow);
+            matrices.flow(ground, &subject, &mut of_flow);
             of_flow.extend(findings.across.get(&flow).into_iter().flatten().cloned());
             let around = self.around(&self.places[flow], &view);
-            for finding in of_flow.drain(..) {
-                let suppression = match policy.cover_of(&finding, &subject, site) {
-                    Cover::By(index) => Some(&accepted[index]),
-                    Cover::None | Cover::Expired(_) => None,
-                };
-                let mut envelope = self.envelope(&view, &around);
-                envelope.timestamp = finding.first.time;
-                let record = AlertRecord {
-                    envelope,
-                    tag: self.tag_record(&view, tagged),
-                    rule: &rules[finding.rule],
-                    severity: finding.severity,
-                    count: finding.count,
-                    update: false,
-                    first_frame: self.frame_in_file(finding.first.frame, &view),
-                    first_seen: finding.first.time,
-                    last_seen: finding.last.time,
-                    evidence: self.evidence(&view, &finding),
-                    suppression,
-                    baseline: None,
-                };
-                outputs.record(Record::Alert(&record))?;
+            for mut finding in of_flow.drain(..) {
+                let before = told.rule_of(view.flow, &finding, policy);
+                finding.rule = before.unwrap_or(finding.rule);
+                told.settle(view.flow, &finding);
+                let cover = policy.cover_of(&finding, &subject, site);
+                let alert = Alert { finding: &finding, cover, update: before.is_some() };
+                self.write_alert(&alert, &view, tagged, (&desk, &around), outputs)?;
             }
         }
         Ok(())
+    }
+
+    /// Writes the findings that may go out at once and did not yet; returns when each was seen. Counts
+    /// nothing: more may come of each flow.
+    pub(super) fn write_news(
+        &mut self,
+        told: &mut Told,
+        outputs: &mut Outputs,
+    ) -> Result<Vec<Timestamp>> {
+        let desk = self.desk();
+        let Setting { policy, site, .. } = self.setting;
+        let (mut seen, mut of_flow) = (Vec::new(), Vec::new());
+        for flow in 0..self.places.len() {
+            let place = self.places[flow];
+            let view = self.view(&place);
+            let tag = self.tags.of(&view, &self.hosts);
+            let tagged = self.tags.tagged(tag);
+            let subject = self.subject(&view, tagged);
+            policy.judge(&subject, site, &mut of_flow);
+            let around = self.around(&place, &view);
+            for finding in of_flow.drain(..) {
+                // What speaks against its port may yet turn out to be at home there.
+                let may_change = finding.kind.trigger() == Trigger::Mismatch;
+                if may_change || !told.tell(view.flow, &finding, policy) {
+                    continue;
+                }
+                seen.push(finding.first.time);
+                let cover = policy.cover_of(&finding, &subject, site);
+                let alert = Alert { finding: &finding, cover, update: false };
+                self.write_alert(&alert, &view, tagged, (&desk, &around), outputs)?;
+            }
+        }
+        Ok(seen)
+    }
+
+    fn write_alert(
+        &self,
+        alert: &Alert<'_>,
+        view: &View<'a>,
+        tagged: &Tagged<'_>,
+        (desk, around): (&Desk, &Around<'a>),
+        outputs: &mut Outputs,
+    ) -> Result<()> {
+        let finding = alert.finding;
+        let suppression = match alert.cover {
+            Cover::By(index) => Some(&desk.accepted[index]),
+            Cover::None | Cover::Expired(_) => None,
+        };
+        let mut envelope = self.envelope(view, around);
+        envelope.timestamp = finding.first.time;
+        let record = AlertRecord {
+            envelope,
+            tag: self.tag_record(view, tagged),
+            rule: &desk.rules[finding.rule],
+            severity: finding.severity,
+            count: finding.count,
+            update: alert.update,
+            first_frame: self.frame_in_file(finding.first.frame, view),
+            first_seen: finding.first.time,
+            last_seen: finding.last.time,
+            evidence: self.evidence(view, finding),
+            suppression,
+            baseline: None,
+        };
+        outputs.record(Record::Alert(&record))
+    }
+
+    /// Returns what alerts are written with.
+    fn desk(&self) -> Desk {
+        let suppressions = self.setting.site.suppressions.iter();
+        let accepted = suppressions.map(|suppression| SuppressionRecord {
+            reason: suppression.reason.clone(),
+            until: suppression.until.clone(),
+            file: suppression.file.to_string_lossy().into_owned(),
+            line: suppression.line,
+        });
+        Desk { rules: self.rule_records(), accepted: accepted.collect() }
     }
 
     fn evidence<'f>(&self, view: &View<'f>, finding: &'f Finding) -> Vec<EvidenceRecord<'f>> {

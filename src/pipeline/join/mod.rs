@@ -10,11 +10,13 @@ pub mod totals;
 
 mod absent;
 mod across;
+mod carried;
 mod findings;
 mod hosts;
 mod places;
 mod records;
 mod tags;
+mod told;
 mod verdict;
 mod view;
 
@@ -22,7 +24,7 @@ use crate::capture::{InputSummary, Source};
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::packet::{ObservationPoint, Timestamp};
-use crate::policy::Policy;
+use crate::policy::{Ground, Policy};
 use crate::report::record::{Record, Severity};
 use crate::report::summary::{Provenance, RunRecord, Summary, Totals as TotalsRecord};
 use crate::site::Site;
@@ -31,10 +33,12 @@ use super::Gathered;
 use super::ledger::Ledger;
 use super::outputs::Outputs;
 use across::Across;
+pub use carried::Carried;
 use findings::Findings;
 use hosts::Hosts;
 use places::Place;
 use tags::{TagNumber, Tags};
+use told::Told;
 use totals::{Item, Totals};
 use verdict::Blind;
 use view::View;
@@ -53,6 +57,13 @@ pub struct Setting<'a> {
     pub provenance: Provenance,
 }
 
+impl<'a> Setting<'a> {
+    /// Returns what matrices are judged by.
+    fn ground(&self) -> Ground<'a> {
+        Ground { policy: self.policy, site: self.site, catalog: self.catalog }
+    }
+}
+
 /// Everything that the join looks at.
 struct Join<'a> {
     gathered: &'a Gathered,
@@ -66,21 +77,21 @@ struct Join<'a> {
 }
 
 /// What one look at every flow gathers.
-struct Seen<'a> {
+struct Seen {
     findings: Findings,
-    across: Across<'a>,
+    across: Across,
     totals: Totals,
     ledger: Ledger,
     blind: Blind,
 }
 
-impl<'a> Seen<'a> {
-    fn new(gathered: &Gathered, setting: &Setting<'a>) -> Self {
+impl Seen {
+    fn new(gathered: &Gathered, setting: &Setting<'_>) -> Self {
         Self {
             findings: Findings::new(setting.policy, gathered.front.span),
             across: Across::new(setting),
             totals: Totals::default(),
-            ledger: gathered.front.ledger.clone(),
+            ledger: Ledger::default(),
             blind: Blind::default(),
         }
     }
@@ -94,21 +105,24 @@ pub fn report(
     outputs: &mut Outputs,
     run: impl FnOnce() -> Option<RunRecord>,
 ) -> Result<Summary> {
-    let points = source.points();
-    let mut join = Join {
-        gathered,
-        setting,
-        points,
-        places: places::in_order(&gathered.shards),
-        hosts: Hosts::default(),
-        tags: Tags::new(setting.catalog),
-        tag_of: Vec::new(),
-    };
+    report_after(Carried::default(), gathered, source, setting, outputs, run)
+}
+
+/// Writes the report of all that was seen after some flows were judged and let go, and returns its summary.
+pub fn report_after(
+    mut carried: Carried,
+    gathered: &Gathered,
+    source: &dyn Source,
+    setting: &Setting<'_>,
+    outputs: &mut Outputs,
+    run: impl FnOnce() -> Option<RunRecord>,
+) -> Result<Summary> {
+    let mut join = Join::new(gathered, source.points(), setting, &mut carried);
     join.meet_hosts();
-    let mut seen = Seen::new(gathered, setting);
-    join.look(&mut seen);
+    let mut seen = carried.seen(gathered, setting);
+    join.look(&mut seen, &carried.told);
     join.find_across(&mut seen);
-    join.write_alerts(&seen.findings, outputs)?;
+    join.write_alerts(&seen.findings, &mut carried.told, outputs)?;
     join.write_absences(&mut seen, outputs)?;
     join.write_flows(outputs)?;
     for host in join.host_records(seen.across.disabled.proofs()) {
@@ -124,6 +138,24 @@ pub fn report(
 }
 
 impl<'a> Join<'a> {
+    /// Begins with what is known of the hosts so far.
+    fn new(
+        gathered: &'a Gathered,
+        points: &'a [ObservationPoint],
+        setting: &'a Setting<'a>,
+        carried: &mut Carried,
+    ) -> Self {
+        Self {
+            gathered,
+            setting,
+            points,
+            places: places::in_order(&gathered.shards),
+            hosts: std::mem::take(&mut carried.hosts),
+            tags: Tags::new(setting.catalog),
+            tag_of: Vec::new(),
+        }
+    }
+
     fn view(&self, place: &Place) -> View<'a> {
         let shards = &self.gathered.shards;
         View::new(self.setting.catalog, place.flow(shards), place.facts(shards))
@@ -147,7 +179,8 @@ impl<'a> Join<'a> {
     }
 
     /// Says of each flow what it is, judges it, and puts it into the sums and its frames into the ledger.
-    fn look(&mut self, seen: &mut Seen<'a>) {
+    fn look(&mut self, seen: &mut Seen, told: &Told) {
+        seen.across.go_on();
         self.tag_of.reserve_exact(self.places.len());
         for flow in 0..self.places.len() {
             let place = self.places[flow];
@@ -156,7 +189,7 @@ impl<'a> Join<'a> {
             self.tag_of.push(tag);
             let tagged = self.tags.tagged(tag);
             let service = tagged.tag.service().map(|candidate| candidate.service);
-            self.judge(flow, &view, tagged, seen);
+            self.judge(flow, &view, tagged, seen, told);
             self.count_frames(&place, &view, service.is_some(), &mut seen.ledger);
             seen.blind.see(&view);
             let responder = view.responder();
@@ -194,14 +227,16 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn summary(&self, seen: &Seen<'_>, inputs: &[InputSummary]) -> Summary {
+    fn summary(&self, seen: &Seen, inputs: &[InputSummary]) -> Summary {
         let span = self.gathered.front.span;
         let catalog = self.setting.catalog;
         let mut provenance = self.setting.provenance.clone();
         provenance.inputs = inputs.iter().map(Into::into).collect();
+        let mut ledger = self.gathered.front.ledger.clone();
+        ledger.add(&seen.ledger);
         Summary {
             timestamp: end_of(self.gathered),
-            verdict: self.verdict(seen, inputs),
+            verdict: self.verdict(seen, &ledger, inputs),
             totals: TotalsRecord {
                 traffic: seen.totals.all(),
                 hosts: seen.totals.hosts(),
@@ -211,8 +246,8 @@ impl<'a> Join<'a> {
             roles: seen.totals.by_role(catalog),
             services: seen.totals.by_service(catalog),
             unclassified: seen.totals.unclassified(),
-            ledger: ledger::record(&seen.ledger, self.points),
-            zones: seen.across.zones(),
+            ledger: ledger::record(&ledger, self.points),
+            zones: seen.across.zones(self.setting),
             rules: self.rule_totals(&seen.findings),
             timeline: seen.findings.timeline(),
             baseline_gone: Vec::new(),

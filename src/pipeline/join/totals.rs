@@ -1,6 +1,6 @@
 //! Sums over flows: by service, and from these by role and in all, with round-trip times.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use hdrhistogram::Histogram;
@@ -103,16 +103,20 @@ impl Sum {
 
     /// Returns round-trip times, with the histogram itself where asked for.
     fn rtt(&self, with_histogram: bool) -> Option<Rtt> {
-        let rtt = self.rtt.as_ref()?;
-        Some(Rtt {
-            count: rtt.len(),
-            p50_ns: rtt.value_at_quantile(0.5),
-            p90_ns: rtt.value_at_quantile(0.9),
-            p99_ns: rtt.value_at_quantile(0.99),
-            max_ns: rtt.max(),
-            histogram: if with_histogram { encode(rtt) } else { String::new() },
-        })
+        self.rtt.as_ref().and_then(|rtt| published(rtt, with_histogram))
     }
+}
+
+/// Returns a histogram of times in its published form; `None` when it is empty.
+pub fn published(times: &Histogram<u64>, with_histogram: bool) -> Option<Rtt> {
+    (!times.is_empty()).then(|| Rtt {
+        count: times.len(),
+        p50_ns: times.value_at_quantile(0.5),
+        p90_ns: times.value_at_quantile(0.9),
+        p99_ns: times.value_at_quantile(0.99),
+        max_ns: times.max(),
+        histogram: if with_histogram { encode(times) } else { String::new() },
+    })
 }
 
 fn histogram() -> Histogram<u64> {
@@ -159,6 +163,30 @@ impl Totals {
             self.services.resize_with(place + 1, || None);
         }
         self.services[place].get_or_insert_default().add(item);
+    }
+
+    /// Takes over the sums by one catalogue into those by another; a service that is gone leaves its flows
+    /// without one.
+    pub fn renumber(&mut self, from: &Catalog, to: &Catalog) {
+        let places: HashMap<&str, usize> = to
+            .services()
+            .iter()
+            .enumerate()
+            .map(|(at, service)| (service.id.as_str(), at))
+            .collect();
+        let old = std::mem::take(&mut self.services);
+        for (service, sum) in from.services().iter().zip(old) {
+            let Some(sum) = sum else { continue };
+            match places.get(service.id.as_str()) {
+                Some(place) => {
+                    if *place >= self.services.len() {
+                        self.services.resize_with(place + 1, || None);
+                    }
+                    self.services[*place] = Some(sum);
+                }
+                None => self.unclassified.merge(&sum),
+            }
+        }
     }
 
     /// Returns the number of different responders.

@@ -4,6 +4,7 @@ use super::view::View;
 use super::{Join, Seen};
 use crate::capture::{Dropped, InputSummary};
 use crate::inspect::Uninspected;
+use crate::pipeline::ledger::Ledger;
 use crate::policy::verdict::{Doubt, Doubts, Outcome as Judged};
 use crate::report::summary::{Outcome, Reason, Verdict};
 
@@ -12,6 +13,8 @@ use crate::report::summary::{Outcome, Reason, Verdict};
 pub(super) struct Blind {
     holes: u64,
     cuts: u64,
+    /// Flows that were thrown out before it was known what they are.
+    pub(super) evicted: u64,
 }
 
 impl Blind {
@@ -28,12 +31,12 @@ impl Blind {
 
 impl Join<'_> {
     /// Judges the run.
-    pub(super) fn verdict(&self, seen: &Seen<'_>, inputs: &[InputSummary]) -> Verdict {
+    pub(super) fn verdict(&self, seen: &Seen, ledger: &Ledger, inputs: &[InputSummary]) -> Verdict {
         let mut doubts = Doubts::default();
         doubts.add(Doubt::Hole, seen.blind.holes);
         doubts.add(Doubt::Snaplen, seen.blind.cuts);
-        let total = seen.ledger.total();
-        let Dropped { kernel, ring, queue } = total.dropped;
+        doubts.add(Doubt::Evicted, seen.blind.evicted);
+        let Dropped { kernel, ring, queue } = ledger.total().dropped;
         doubts.add(Doubt::Dropped, kernel + ring + queue);
         let broken = inputs.iter().filter(|input| input.broken.is_some());
         doubts.add(Doubt::UnreadTail, broken.count() as u64);

@@ -1,0 +1,105 @@
+//! `portreeve doctor`: what this machine lets portreeve do, and what it lacks.
+
+use std::fmt::Write;
+use std::fs;
+use std::process::ExitCode;
+
+use rustix::system::uname;
+
+use super::{FAILED, print};
+use crate::capture::privileges::{self, EBPF_CAPABILITIES, PCAP_CAPABILITIES};
+use crate::error::Result;
+
+/// Tells everything; fails when nothing could be captured.
+pub(super) fn run() -> Result<ExitCode> {
+    let mut text = String::new();
+    let kernel = uname();
+    let release = kernel.release().to_string_lossy();
+    let _ = writeln!(text, "kernel        {} {release}", kernel.sysname().to_string_lossy());
+    let _ = writeln!(text, "libpcap       {}", libpcap());
+    let _ = writeln!(text, "eBPF          {}", ebpf());
+    let _ = writeln!(text, "capabilities  {}", capabilities());
+    let _ = writeln!(text, "interfaces");
+    for line in interfaces() {
+        let _ = writeln!(text, "  {line}");
+    }
+    let ready = cfg!(feature = "live") && privileges::may_capture();
+    let used = match (cfg!(feature = "live"), ready) {
+        (false, _) => "nothing: built without live capture",
+        (true, false) => "nothing: no permission to capture",
+        (true, true) => "libpcap",
+    };
+    let _ = writeln!(text, "would use     {used}");
+    if !privileges::may_capture() {
+        let _ = writeln!(text, "to capture    {}", privileges::setcap_hint());
+    }
+    let printed = print(text.as_bytes())?;
+    Ok(if ready { printed } else { ExitCode::from(FAILED) })
+}
+
+#[cfg(feature = "live")]
+fn libpcap() -> String {
+    crate::capture::live::libpcap_version()
+}
+
+#[cfg(not(feature = "live"))]
+fn libpcap() -> String {
+    "not in this build".to_owned()
+}
+
+fn ebpf() -> String {
+    let allowed = if privileges::has(EBPF_CAPABILITIES) {
+        "permitted"
+    } else {
+        "not permitted: needs cap_net_admin, cap_bpf and cap_perfmon"
+    };
+    format!("not in this build; {allowed}")
+}
+
+fn capabilities() -> String {
+    let held = privileges::effective();
+    let wanted = PCAP_CAPABILITIES | EBPF_CAPABILITIES;
+    match privileges::names(held & wanted).as_slice() {
+        [] => "none that a capture needs".to_owned(),
+        names => names.join(" "),
+    }
+}
+
+/// Returns one line an interface: name, state, MTU, link type.
+fn interfaces() -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir("/sys/class/net")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    let width = names.iter().map(String::len).max().unwrap_or(0);
+    let read = |name: &str, what: &str| {
+        let text = fs::read_to_string(format!("/sys/class/net/{name}/{what}"));
+        text.map_or_else(|_| "?".to_owned(), |text| text.trim().to_owned())
+    };
+    let lines = names.iter().map(|name| {
+        let (state, mtu) = (read(name, "operstate"), read(name, "mtu"));
+        let link = link(name, &read(name, "type"));
+        format!("{name:width$}  {state:8}  MTU {mtu:<6}  {link}")
+    });
+    lines.collect()
+}
+
+/// Returns the link type that a capture would have; without permission, what the device itself says
+/// (`ARPHRD_…`, `include/uapi/linux/if_arp.h`).
+fn link(name: &str, hardware: &str) -> String {
+    #[cfg(feature = "live")]
+    if let Some(link) = crate::capture::live::link_name(name) {
+        return link;
+    }
+    let _ = name;
+    match hardware {
+        "1" | "772" => "Ethernet".to_owned(),
+        "65534" => "raw IP".to_owned(),
+        "768" | "769" | "776" | "778" => "tunnel".to_owned(),
+        other => format!("hardware type {other}"),
+    }
+}

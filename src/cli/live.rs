@@ -1,0 +1,277 @@
+//! `portreeve live`: findings on interfaces as they happen, a full report at the end.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::analyze::exit_code;
+use super::rotate::Rotation;
+use super::run::{self, Known, RunArgs, Watch};
+use super::service::Service;
+use super::status::StatusLine;
+use super::values::size;
+use super::{FAILED, complain, output};
+use crate::capture::live::{self, Live};
+use crate::capture::privileges::{self, Keep, PCAP_CAPABILITIES, SandboxReport, User};
+use crate::error::{Error, Result};
+use crate::pipeline::Config;
+use crate::pipeline::join::{Carried, Setting};
+use crate::pipeline::live::{self as watching, Status, Watcher};
+use crate::report::summary::{LiveRecord, Rtt, RunRecord};
+
+/// Arguments of `live`.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Interface to watch, or `any`; may be given again
+    #[arg(short, long = "interface", value_name = "IFACE", required = true)]
+    interfaces: Vec<String>,
+    /// What captures
+    #[arg(long, value_enum, default_value = "auto")]
+    backend: Backend,
+    #[command(flatten)]
+    run: RunArgs,
+    /// End after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    duration: Option<u64>,
+    /// Bytes of a frame to capture
+    #[arg(long, value_name = "N", default_value_t = live::SNAPLEN, value_parser = clap::value_parser!(u32).range(64..=262_144))]
+    snaplen: u32,
+    /// Capture only what the interface would take anyway
+    #[arg(long)]
+    no_promisc: bool,
+    /// Kernel buffer of an interface
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size)]
+    buffer: u64,
+    /// Blocks of up to 1 MiB that may wait for the workers, an interface
+    #[arg(long, value_name = "N", default_value_t = live::QUEUE_LEN, hide = true)]
+    queue: usize,
+    /// Seconds between two `stats` records
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    stats: u64,
+    /// Begin the files of -o anew when they are this large
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    rotate_size: Option<u64>,
+    /// Begin the files of -o anew after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    rotate_every: Option<u64>,
+    /// Go on as this user once the interfaces are open [default: who called sudo]
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Keep all privileges
+    #[arg(long)]
+    no_sandbox: bool,
+}
+
+/// What captures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// The best that this machine has.
+    Auto,
+    /// Counting in the kernel, payload of undecided flows only.
+    Ebpf,
+    /// libpcap: every frame.
+    Pcap,
+}
+
+/// Watches the interfaces and returns what the verdict says.
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    let workers = run::workers(args.run.workers);
+    let watch = Watch::start(workers);
+    let signals = Signals::listen()?;
+    let known = Known::load(&args.run)?;
+    let (tools, decode) = args.run.tools(&known.site)?;
+    if args.backend == Backend::Ebpf {
+        return Err(Error::about("--backend", "this build captures through libpcap only"));
+    }
+    let mut source = Live::open(&options(args, &signals))?;
+    // Files are opened as whoever the run goes on as: rotation opens more of them later.
+    let sandbox = confine(args, &known)?;
+    let rotation =
+        Rotation { size: args.rotate_size, age: args.rotate_every.map(Duration::from_secs) };
+    let mut outputs = output::open(args.run.format, &args.run.outputs, true, rotation)?;
+    super::note(&format!(
+        "watching {} through {}; {sandbox}",
+        args.interfaces.join(", "),
+        live::libpcap_version()
+    ));
+    let mut config = Config {
+        workers,
+        decode,
+        separate: false,
+        since: None,
+        until: None,
+        filter: None,
+        on_progress: Box::new(|_| ()),
+        on_broken: Box::new(complain),
+    };
+    let mut watcher = LiveWatcher {
+        args,
+        known,
+        watch,
+        sandbox,
+        signals,
+        service: Service::of_environment(),
+        status: StatusLine::new(),
+        is_ready: false,
+    };
+    let options = watching::Options {
+        memory_limit: args.run.memory_limit,
+        stats_every: Duration::from_secs(args.stats),
+    };
+    let summary =
+        watching::run(&mut source, &mut config, &tools, &mut outputs, &mut watcher, options)?;
+    watcher.service.say("STOPPING=1");
+    Ok(exit_code(&summary))
+}
+
+fn options(args: &Args, signals: &Signals) -> live::Options {
+    live::Options {
+        interfaces: args.interfaces.clone(),
+        snaplen: args.snaplen,
+        promiscuous: !args.no_promisc,
+        buffer_len: u32::try_from(args.buffer).unwrap_or(u32::MAX),
+        queue_len: args.queue.max(1),
+        filter: args.run.filter.clone(),
+        stop: Arc::clone(&signals.stop),
+    }
+}
+
+/// Gives up what the run does not need.
+fn confine(args: &Args, known: &Known) -> Result<SandboxReport> {
+    if args.no_sandbox {
+        return Ok(SandboxReport::without());
+    }
+    let user = match &args.user {
+        Some(name) => Some(User::find(name)?),
+        None => User::of_sudo(),
+    };
+    privileges::confine(&Keep {
+        user,
+        capabilities: PCAP_CAPABILITIES,
+        read: read_again(args, known),
+        write: args.run.outputs.iter().map(|output| dir_of(&output.path)).collect(),
+    })
+}
+
+/// Returns the directories of what a reload reads; an editor may put another file in a file's place.
+fn read_again(args: &Args, known: &Known) -> Vec<PathBuf> {
+    let files = args.run.site.iter().chain(&args.run.policy).chain(&known.site.policy.files);
+    let catalog = args.run.catalog.iter().cloned();
+    catalog.chain(files.map(|file| dir_of(file))).collect()
+}
+
+fn dir_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// What the user wants by signals.
+struct Signals {
+    /// Raised by the first SIGINT or SIGTERM; the second one ends the process.
+    stop: Arc<AtomicBool>,
+    /// Raised by SIGHUP.
+    reload: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let signals = Self { stop: Arc::default(), reload: Arc::default() };
+        let listen = || {
+            for signal in [SIGINT, SIGTERM] {
+                // In this order: the second signal finds the flag raised by the first.
+                flag::register_conditional_shutdown(
+                    signal,
+                    FAILED.into(),
+                    Arc::clone(&signals.stop),
+                )?;
+                flag::register(signal, Arc::clone(&signals.stop))?;
+            }
+            flag::register(SIGHUP, Arc::clone(&signals.reload))
+        };
+        listen().map_err(|error| Error::new(format!("cannot listen to signals: {error}")))?;
+        Ok(signals)
+    }
+}
+
+/// Looks after the run.
+struct LiveWatcher<'a> {
+    args: &'a Args,
+    known: Known,
+    watch: Watch,
+    sandbox: SandboxReport,
+    signals: Signals,
+    service: Service,
+    status: StatusLine,
+    is_ready: bool,
+}
+
+impl LiveWatcher<'_> {
+    fn setting_by<'s>(&'s self, known: &'s Known) -> Setting<'s> {
+        Setting {
+            catalog: &known.catalog,
+            site: &known.site,
+            policy: &known.policy,
+            fail_on: self.args.run.fail_on.into(),
+            provenance: self.args.run.provenance(known),
+        }
+    }
+
+    fn reload(&mut self, carried: &mut Carried) {
+        self.service.say("RELOADING=1");
+        self.status.clear();
+        match Known::load(&self.args.run) {
+            Ok(known) => {
+                let old = std::mem::replace(&mut self.known, known);
+                let (from, to) = (self.setting_by(&old), self.setting());
+                carried.renumber(&from, &to);
+                super::note("reloaded");
+            }
+            Err(error) => {
+                complain(&error);
+                super::note("the rules stay as they were");
+            }
+        }
+        self.service.say("READY=1");
+    }
+}
+
+impl Watcher for LiveWatcher<'_> {
+    fn setting(&self) -> Setting<'_> {
+        self.setting_by(&self.known)
+    }
+
+    fn pulse(&mut self, status: &Status, carried: &mut Carried) -> Result<()> {
+        if !std::mem::replace(&mut self.is_ready, true) {
+            self.service.say("READY=1");
+        }
+        self.service.alive();
+        if self.signals.reload.swap(false, Ordering::Relaxed) {
+            self.reload(carried);
+        }
+        let is_due = |seconds: u64| self.watch.elapsed() >= Duration::from_secs(seconds);
+        if self.args.duration.is_some_and(is_due) {
+            self.signals.stop.store(true, Ordering::Relaxed);
+        }
+        self.status.show(status);
+        Ok(())
+    }
+
+    fn make_way(&mut self) {
+        self.status.clear();
+    }
+
+    fn figures(&self, status: &Status, finding_latency: Option<Rtt>) -> Option<RunRecord> {
+        let mut figures = self.watch.figures(status.frames, status.wire_bytes);
+        figures.live =
+            Some(LiveRecord { backend: "libpcap", sandbox: self.sandbox.clone(), finding_latency });
+        Some(figures)
+    }
+}
