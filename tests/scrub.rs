@@ -176,6 +176,27 @@ fn evidence_is_the_packets_of_flows_with_findings() {
 }
 
 #[test]
+fn evidence_leaves_out_what_the_run_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("evidence.pcapng");
+    let path = &captures()["demo.pcap"];
+    let evidence = |more: &[&str]| {
+        let mut arguments: Vec<&Path> = vec!["analyze".as_ref(), path, "--evidence".as_ref(), &out];
+        arguments.extend(more.iter().map(Path::new));
+        let ran = run(arguments);
+        assert_ne!(ran.code, 2, "{}", ran.err);
+        frames(&out)
+    };
+    let all = evidence(&[]);
+    let some = evidence(&["--until", "2026-11-23T09:16:00Z"]);
+    assert!(some > 0 && some < all, "{some} of {all}");
+    if cfg!(feature = "live") {
+        let some = evidence(&["--filter", "tcp port 8280"]);
+        assert!(some > 0 && some < all, "{some} of {all}");
+    }
+}
+
+#[test]
 fn evidence_without_findings_is_an_empty_capture() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("evidence.pcapng");
@@ -198,6 +219,7 @@ fn what_cannot_be_read_twice_or_would_be_lost_is_refused() {
         vec![Path::new("scrub"), &input, &link],
         vec![Path::new("scrub"), Path::new("-"), &out],
         vec![Path::new("analyze"), &input, "--evidence".as_ref(), &input],
+        vec![Path::new("analyze"), folder.path(), "--evidence".as_ref(), &out],
         vec![Path::new("analyze"), "-".as_ref(), "--evidence".as_ref(), &out],
         vec![Path::new("scrub"), &folder.path().join("absent"), &out],
     ] {
