@@ -136,6 +136,7 @@ pub fn scrub(
     Ok(Scrubbed { frames, is_limited })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
 fn cannot_write(error: io::Error) -> Error {
     Error::new(format!("cannot be written: {error}"))
 }
