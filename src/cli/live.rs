@@ -84,14 +84,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let workers = run::workers(args.run.workers);
     let watch = Watch::start(workers);
     let signals = Signals::listen()?;
-    let known = Known::load(&args.run)?;
+    let known = keep(Known::load(&args.run)?);
     let (tools, decode) = args.run.tools(&known.site)?;
     if args.backend == Backend::Ebpf {
         return Err(Error::about("--backend", "this build captures through libpcap only"));
     }
     let mut source = Live::open(&options(args, &signals))?;
     // Files are opened as whoever the run goes on as: rotation opens more of them later.
-    let sandbox = confine(args, &known)?;
+    let sandbox = confine(args, known)?;
     let rotation =
         Rotation { size: args.rotate_size, age: args.rotate_every.map(Duration::from_secs) };
     let mut outputs = output::open(args.run.format, &args.run.outputs, true, rotation)?;
@@ -201,10 +201,16 @@ impl Signals {
     }
 }
 
+/// Keeps rules for as long as the process lives: what was summed up refers to them. A reload is rare, and
+/// some megabytes.
+fn keep(known: Known) -> &'static Known {
+    Box::leak(Box::new(known))
+}
+
 /// Looks after the run.
 struct LiveWatcher<'a> {
     args: &'a Args,
-    known: Known,
+    known: &'static Known,
     watch: Watch,
     sandbox: SandboxReport,
     signals: Signals,
@@ -214,7 +220,7 @@ struct LiveWatcher<'a> {
 }
 
 impl LiveWatcher<'_> {
-    fn setting_by<'s>(&'s self, known: &'s Known) -> Setting<'s> {
+    fn setting_of<'k>(&self, known: &'k Known) -> Setting<'k> {
         Setting {
             catalog: &known.catalog,
             site: &known.site,
@@ -229,9 +235,9 @@ impl LiveWatcher<'_> {
         self.status.clear();
         match Known::load(&self.args.run) {
             Ok(known) => {
-                let old = std::mem::replace(&mut self.known, known);
-                let (from, to) = (self.setting_by(&old), self.setting());
-                carried.renumber(&from, &to);
+                let known = keep(known);
+                carried.renumber(&self.setting(), &self.setting_of(known));
+                self.known = known;
                 super::note("reloaded");
             }
             Err(error) => {
@@ -245,7 +251,7 @@ impl LiveWatcher<'_> {
 
 impl Watcher for LiveWatcher<'_> {
     fn setting(&self) -> Setting<'_> {
-        self.setting_by(&self.known)
+        self.setting_of(self.known)
     }
 
     fn pulse(&mut self, status: &Status, carried: &mut Carried) -> Result<()> {
