@@ -59,11 +59,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     let bar = progress::bar(&source.progress());
     let (watched, shown, reported) = (source.progress(), bar.clone(), bar.clone());
-    let reading = Reading {
+    let mut reading = Reading {
         decode: decode.clone(),
         separate: args.separate,
         since: args.since,
         until: args.until,
+        filter: run::frame_filter(args.run.filter.as_deref())?,
     };
     let mut config = Config {
         workers,
@@ -95,7 +96,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let figures = || Some(watch.figures(packets, bytes));
     let summary = join::report_after(carried, &gathered, &source, &setting, &mut outputs, figures)?;
     if let Some(evidence) = evidence {
-        evidence.write(&gathered, &reading, &options)?;
+        evidence.write(&gathered, &mut reading, &options)?;
     }
     // The memory of many flows is the system's to take back, all at once.
     std::mem::forget(gathered);
