@@ -6,6 +6,7 @@ mod contract;
 mod ebpf;
 mod hostile;
 mod live;
+mod mutations;
 mod policy;
 mod public;
 mod public_names;
