@@ -9,6 +9,7 @@ mod folding;
 mod hostile;
 #[cfg(feature = "live")]
 mod live;
+mod mutations;
 mod policy;
 mod public;
 mod public_names;
