@@ -74,8 +74,8 @@ struct Rules<'k> {
     policy: &'k Policy,
 }
 
-impl<'k> Watcher<'k> for Rules<'k> {
-    fn setting(&self) -> Setting<'k> {
+impl Watcher for Rules<'_> {
+    fn setting(&self) -> Setting<'_> {
         let provenance = Provenance {
             version: String::new(),
             catalog_sha256: String::new(),
@@ -90,7 +90,7 @@ impl<'k> Watcher<'k> for Rules<'k> {
         Setting { catalog, site, policy, fail_on: Severity::High, provenance }
     }
 
-    fn pulse(&mut self, _status: &Status, _carried: &mut Carried<'k>) -> Result<()> {
+    fn pulse(&mut self, _status: &Status, _carried: &mut Carried) -> Result<()> {
         Ok(())
     }
 
