@@ -21,7 +21,7 @@ use portreeve::decode;
 use portreeve::flow::Flow;
 use portreeve::inspect::secret::Fingerprinter;
 use portreeve::inspect::{EvidenceKind, Tools, Uninspected};
-use portreeve::packet::{PointId, Side};
+use portreeve::packet::{PointId, Side, Transport};
 use portreeve::pipeline::{Config, Gathered, Workers, gather};
 
 /// Set in the process that runs inside the namespace: names both.
@@ -228,16 +228,16 @@ fn packets_of_port(counts: &Counts, port: u16) -> u64 {
     flows.flat_map(|(_, flows)| flows).map(|(packets, _)| packets[0] + packets[1]).sum()
 }
 
-/// Zeek's history of each flow, in the order of their first packets.
-fn histories(gathered: &Gathered) -> Vec<(SocketAddr, SocketAddr, String, bool)> {
+/// Zeek's state and history of each TCP flow, in the order of their first packets.
+fn histories(gathered: &Gathered) -> Vec<(SocketAddr, SocketAddr, &'static str, String)> {
     let mut flows: Vec<_> =
         gathered.shards.iter().flat_map(|shard| shard.flows().map(|(_, flow)| flow)).collect();
+    flows.retain(|flow| flow.key.transport() == Transport::Tcp);
     flows.sort_by_key(|flow| flow.first);
-    let side = Side::Low;
     let row = |flow: &&Flow| {
-        let ends = (flow.key.endpoint(Side::Low), flow.key.endpoint(Side::High));
-        let state = flow.tcp.conn_state(flow.tcp.initiator().unwrap_or(side)).to_owned();
-        (ends.0, ends.1, state, flow.tcp.is_over())
+        let initiator = flow.tcp.initiator().expect("each was seen from its SYN on");
+        let (low, high) = (flow.key.endpoint(Side::Low), flow.key.endpoint(Side::High));
+        (low, high, flow.tcp.conn_state(initiator), flow.history.to_text(initiator))
     };
     flows.iter().map(row).collect()
 }
@@ -540,6 +540,7 @@ fn what_offload_merged_is_counted_as_on_the_wire() {
         for (namespace, link) in [(&inside.here, "here"), (&inside.there, "there")] {
             Lab::ip(&["-n", namespace, "link", "set", link, "gso_max_segs", "64"]);
         }
+        let dump = Dump::start();
         let watch = watch(&["here"], &Options::default());
         serve(19998, b"\xfe\xca");
         let program =
@@ -547,16 +548,22 @@ fn what_offload_merged_is_counted_as_on_the_wire() {
         let mut peer = inside.peer(&program);
         assert_eq!(peer.line(), "done");
         peer.end();
+        dump.settle();
         let seen = watch.end().gathered;
-        let all = counts(&seen);
-        let (ends, flows) = all.iter().next().unwrap();
-        let [(packets, bytes)] = flows[..] else { panic!("one flow: {flows:?}") };
-        let side = usize::from(ends.1.ip() == THERE.parse::<IpAddr>().unwrap());
+        let file = dump.end();
         // Ethernet, IPv4, TCP with timestamps; the SYN has eight bytes of options more.
-        let payload = bytes[side] - packets[side] * 66 - 8;
-        assert_eq!(payload, 40 * 200_000);
-        assert!(packets[side] >= payload.div_ceil(1448));
-        assert!(seen.front.frames < packets[side], "they came merged");
+        let sent = |gathered: &Gathered| {
+            let all = counts(gathered);
+            let (ends, flows) = all.iter().find(|(ends, _)| ends.0.port() == 19998).unwrap();
+            let [(packets, bytes)] = flows[..] else { panic!("one flow: {flows:?}") };
+            let side = usize::from(ends.1.ip() == THERE.parse::<IpAddr>().unwrap());
+            (packets[side], bytes[side] - packets[side] * 66 - 8)
+        };
+        let ((packets, payload), (merged, beside)) = (sent(&seen), sent(&file));
+        assert_eq!(payload, beside);
+        assert!(payload >= 40 * 200_000);
+        assert!(packets >= payload.div_ceil(1448));
+        assert!(merged < packets / 2, "they came merged: {merged} for {packets}");
     });
 }
 

@@ -67,15 +67,15 @@ impl Source for Slowly {
     }
 }
 
-/// The rules, and how many flows the tables held at most.
+/// The rules that ship.
 struct Rules<'k> {
     catalog: &'k Catalog,
     site: &'k Site,
     policy: &'k Policy,
 }
 
-impl<'k> Watcher<'k> for Rules<'k> {
-    fn setting(&self) -> Setting<'k> {
+impl Watcher for Rules<'_> {
+    fn setting(&self) -> Setting<'_> {
         let provenance = Provenance {
             version: String::new(),
             catalog_sha256: String::new(),
@@ -90,7 +90,7 @@ impl<'k> Watcher<'k> for Rules<'k> {
         Setting { catalog, site, policy, fail_on: Severity::High, provenance }
     }
 
-    fn pulse(&mut self, _status: &Status, _carried: &mut Carried<'k>) -> Result<()> {
+    fn pulse(&mut self, _status: &Status, _carried: &mut Carried) -> Result<()> {
         Ok(())
     }
 

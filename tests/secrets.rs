@@ -65,6 +65,8 @@ fn the_search_for_secrets_finds_them() {
 #[test]
 fn no_output_holds_a_secret() {
     let folder = tempfile::tempdir().unwrap();
+    let files: Vec<_> =
+        formats().into_iter().map(|format| (format, folder.path().join(format))).collect();
     let mut faults = Vec::new();
     let mut look = |what: &str, bytes: &[u8]| {
         for leak in leaks(bytes) {
@@ -73,10 +75,7 @@ fn no_output_holds_a_secret() {
     };
     for (name, path) in captures() {
         for more in [&[][..], &["--show-users", "--fail-on", "info"]] {
-            let files = ["text", "ndjson", "sarif", "junit"]
-                .map(|format| (format, folder.path().join(format)));
-            let known = files.iter().filter(|(format, _)| is_format(format));
-            let outputs = known.flat_map(|(format, path)| {
+            let outputs = files.iter().flat_map(|(format, path)| {
                 ["-o".to_owned(), format!("{format}={}", path.display())]
             });
             let mut arguments = vec!["analyze".to_owned(), path.to_str().unwrap().to_owned()];
@@ -86,21 +85,21 @@ fn no_output_holds_a_secret() {
             look(&format!("{name} on standard output"), &ran.out);
             look(&format!("{name} on standard error"), ran.err.as_bytes());
             for (format, path) in &files {
-                if let Ok(bytes) = fs::read(path) {
-                    assert!(ran.code == 2 || !bytes.is_empty(), "{name} as {format} is empty");
-                    look(&format!("{name} as {format}"), &bytes);
-                    fs::remove_file(path).unwrap();
-                }
+                let bytes = fs::read(path).unwrap_or_default();
+                assert!(ran.code == 2 || !bytes.is_empty(), "{name} as {format} is empty");
+                look(&format!("{name} as {format}"), &bytes);
+                let _ = fs::remove_file(path);
             }
         }
     }
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// Tells whether the binary knows a format; the two first ones it must know.
-fn is_format(format: &str) -> bool {
+/// Returns the formats that the binary knows; the two first ones it must know.
+fn formats() -> Vec<&'static str> {
     let help = run(["analyze", "--help"]);
-    let known = help.text().contains(&format!("- {format}"));
-    assert!(known || !["text", "ndjson"].contains(&format), "{}", help.text());
+    let is_known = |format: &&str| help.text().contains(&format!("- {format}"));
+    let known: Vec<_> = ["text", "ndjson", "sarif", "junit"].into_iter().filter(is_known).collect();
+    assert!(known.starts_with(&["text", "ndjson"]), "{}", help.text());
     known
 }

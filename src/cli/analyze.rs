@@ -12,9 +12,10 @@ use crate::capture::file::{self, Files, Input};
 use crate::capture::{InputSummary, Source};
 use crate::error::{Error, Result};
 use crate::packet::Timestamp;
+use crate::pipeline::Config;
+use crate::pipeline::bounded::{self, Limit};
 use crate::pipeline::join::{self, Setting};
 use crate::pipeline::scrub::Reading;
-use crate::pipeline::{self, Config};
 use crate::report::summary::{Outcome, Summary};
 
 /// Arguments of `analyze`.
@@ -74,11 +75,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         on_progress: Box::new(move |_| shown.set_position(watched.read())),
         on_broken: Box::new(move |error| reported.suspend(|| complain(error))),
     };
-    let gathered = pipeline::gather(&mut source, &mut config, &tools)?;
-    bar.finish_and_clear();
-    if gathered.front.frames == 0 && nothing_was_readable(&source.inputs()) {
-        return Err(Error::new("nothing could be read").hint("see the messages above"));
-    }
     let mut provenance = args.run.provenance(&known);
     (provenance.since, provenance.until) = (args.since, args.until);
     let setting = Setting {
@@ -88,9 +84,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         fail_on: args.run.fail_on.into(),
         provenance,
     };
+    let limit = Limit { memory: args.run.memory_limit, setting: &setting };
+    let (gathered, carried) =
+        bounded::gather(&mut source, &mut config, &tools, &limit, &mut outputs)?;
+    bar.finish_and_clear();
+    if gathered.front.frames == 0 && nothing_was_readable(&source.inputs()) {
+        return Err(Error::new("nothing could be read").hint("see the messages above"));
+    }
     let (packets, bytes) = (gathered.front.frames, gathered.front.wire_bytes);
     let figures = || Some(watch.figures(packets, bytes));
-    let summary = join::report(&gathered, &source, &setting, &mut outputs, figures)?;
+    let summary = join::report_after(carried, &gathered, &source, &setting, &mut outputs, figures)?;
     if let Some(evidence) = evidence {
         evidence.write(&gathered, &reading, &options)?;
     }

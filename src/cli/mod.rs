@@ -11,6 +11,7 @@ mod evidence;
 #[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 mod live;
 mod output;
+mod policy;
 mod progress;
 mod rotate;
 mod run;
@@ -66,6 +67,8 @@ enum Command {
     /// Watch interfaces: findings as they happen, a full report at the end
     #[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
     Live(Box<live::Args>),
+    /// List and explain the rules, check rules of your own
+    Policy(Box<policy::Args>),
     /// Write the manual page to standard output
     Man,
     /// Copy a capture with everything overwritten that may be secret, so that it can be shared
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
+        Command::Policy(args) => policy::run(&args, &mut io::stdout().lock()),
         Command::Catalog(args) => catalog::run(&args, &mut io::stdout().lock()),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),

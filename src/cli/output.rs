@@ -7,7 +7,9 @@ use super::values::{Format, Output};
 use crate::error::{Error, Result};
 use crate::pipeline::outputs::Outputs;
 use crate::report::Sink;
+use crate::report::junit::Junit;
 use crate::report::ndjson::Ndjson;
+use crate::report::sarif::Sarif;
 use crate::report::text::{self, Text};
 
 /// Columns of a report that goes to no terminal.
@@ -37,6 +39,8 @@ fn sink(format: Format, out: Box<dyn Write + Send>, options: text::Options) -> B
     match format {
         Format::Text => Box::new(Text::new(out, options)),
         Format::Ndjson => Box::new(Ndjson::new(out)),
+        Format::Sarif => Box::new(Sarif::new(out)),
+        Format::Junit => Box::new(Junit::new(out)),
     }
 }
 

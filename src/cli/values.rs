@@ -16,6 +16,10 @@ pub(super) enum Format {
     Text,
     /// One JSON object a line, in Suricata's EVE envelope.
     Ndjson,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// JUnit XML, for CI servers: a test case a rule.
+    Junit,
 }
 
 /// A severity as an argument.

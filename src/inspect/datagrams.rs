@@ -42,7 +42,10 @@ impl Datagrams {
         match self.facts.protocol {
             Some(Protocol::Snmp) => {
                 let mut context = tools.context(&mut self.facts);
-                snmp::read(&datagram, packet.at, &mut context);
+                let was_read = snmp::read(&datagram, packet.at, &mut context);
+                if !was_read && packet.cut_len > 0 {
+                    self.facts.uninspected.add(Uninspected::SNAPLEN);
+                }
                 Progress::More
             }
             _ => Progress::Enough,

@@ -19,7 +19,7 @@ pub enum Inspection {
     /// HTTP/2 in clear.
     Http2(Box<Http2>),
     /// TLS, until it encrypts.
-    Tls(Tls),
+    Tls(Box<Tls>),
     /// AMQP.
     Amqp(Box<Amqp>),
     /// WSO2's databridge.
@@ -43,7 +43,7 @@ impl Inspection {
         match protocol {
             Protocol::Http => Self::Http(Box::new(Http1::new(client).midway(midway))),
             Protocol::Http2 => Self::Http2(Box::new(Http2::new(client).midway(midway))),
-            Protocol::Tls => Self::Tls(Tls::new(client)),
+            Protocol::Tls => Self::Tls(Box::new(Tls::new(client))),
             Protocol::Amqp => Self::Amqp(Box::new(Amqp::new(client))),
             Protocol::Databridge => Self::Databridge(Box::new(Databridge::new(client))),
             Protocol::Ldap => Self::Ldap(Box::new(Ldap::new(client))),
@@ -59,6 +59,17 @@ impl Inspection {
         match protocol {
             Protocol::Http => Self::Http(Box::new(Http1::new(client).nested(depth))),
             _ => Self::begin(protocol, client, [false; 2]),
+        }
+    }
+}
+
+impl Inspection {
+    /// Returns the bytes of the wire that are held until more come; what no reader holds much of is left
+    /// out.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Http(http) => http.held_bytes(),
+            _ => 0,
         }
     }
 }

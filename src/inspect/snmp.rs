@@ -33,20 +33,23 @@ pub(super) fn datagram(it: &Datagram<'_>) -> Look {
     }
 }
 
-/// Counts the community of a request.
-pub(super) fn read(datagram: &Datagram<'_>, at: At, context: &mut Context<'_>) {
-    let Ok(Message::Community { community, pdu }) = parse(datagram) else {
-        return;
+/// Counts the community of a request; tells whether the datagram could be read.
+pub(super) fn read(datagram: &Datagram<'_>, at: At, context: &mut Context<'_>) -> bool {
+    let (community, pdu) = match parse(datagram) {
+        Ok(Message::Community { community, pdu }) => (community, pdu),
+        Ok(Message::V3) => return true,
+        Err(_) => return false,
     };
     // A response and a report say the request's again; a trap asks for nothing.
     let is_request = !matches!(pdu, pdu::RESPONSE | pdu::REPORT | pdu::TRAP_1 | pdu::TRAP_2);
     if !is_request || community.is_empty() {
-        return;
+        return true;
     }
     context.facts.observe(EvidenceKind::SnmpCommunity, at, None);
     if DEFAULTS.contains(&community) {
         context.facts.observe(EvidenceKind::DefaultCredentials, at, None);
     }
+    true
 }
 
 /// What of a message is in clear.

@@ -80,8 +80,6 @@ pub(super) fn same_in_all_pieces<I: Inspector>(begin: impl Fn() -> I, talk: &[(S
     assert_eq!(without_frames(read(begin(), &single)), whole, "in single bytes");
 }
 
-type Index = prop::sample::Index;
-
 /// Proves that no mutation, cut or hole makes an inspector panic.
 pub(super) fn survives_mutations<I: Inspector>(begin: impl Fn() -> I, talk: &[(Side, Vec<u8>)]) {
     type Index = prop::sample::Index;

@@ -74,12 +74,12 @@ pub struct Status {
 }
 
 /// Whoever runs this.
-pub trait Watcher<'k> {
+pub trait Watcher {
     /// Returns what to go by from now on.
-    fn setting(&self) -> Setting<'k>;
+    fn setting(&self) -> Setting<'_>;
 
     /// Told how it goes, several times a second. Whoever goes over to other rules here tells `carried`.
-    fn pulse(&mut self, status: &Status, carried: &mut Carried<'k>) -> Result<()>;
+    fn pulse(&mut self, status: &Status, carried: &mut Carried) -> Result<()>;
 
     /// Told that something is about to be written.
     fn make_way(&mut self) {}
@@ -94,7 +94,7 @@ pub fn run(
     config: &mut Config,
     tools: &Tools,
     outputs: &mut Outputs,
-    watcher: &mut dyn Watcher<'_>,
+    watcher: &mut dyn Watcher,
     options: Options,
 ) -> Result<Summary> {
     let mut live = Live::new(config, options);
@@ -127,9 +127,9 @@ pub fn run(
 }
 
 /// The state of a live run.
-struct Live<'k> {
+struct Live {
     gathered: Gathered,
-    carried: Carried<'k>,
+    carried: Carried,
     options: Options,
     /// Questions so far.
     turn: u32,
@@ -154,7 +154,7 @@ struct Stats {
     wire_bytes: u64,
 }
 
-impl<'k> Live<'k> {
+impl Live {
     fn new(config: &Config, options: Options) -> Self {
         let now = Instant::now();
         Self {
@@ -179,7 +179,7 @@ impl<'k> Live<'k> {
         config: &mut Config,
         crew: &mut dyn Crew,
         outputs: &mut Outputs,
-        watcher: &mut dyn Watcher<'k>,
+        watcher: &mut dyn Watcher,
     ) -> Result<()> {
         let mut batches: Vec<Batch> = (0..crew.workers()).map(|_| crew.batch()).collect();
         let mut pulsed = Instant::now();
@@ -236,7 +236,7 @@ impl<'k> Live<'k> {
         let cost_max = usize::try_from(self.options.memory_limit).unwrap_or(usize::MAX) / SHARDS;
         for worker in 0..crew.workers() {
             let mut batch = crew.batch();
-            batch.ask = Some(Ask { turn: self.turn, now, cost_max });
+            batch.ask = Some(Ask { turn: self.turn, news: true, now, cost_max });
             crew.send(worker, batch)?;
             self.awaited += 1;
         }
@@ -249,7 +249,7 @@ impl<'k> Live<'k> {
         told: Answer,
         source: &dyn Source,
         outputs: &mut Outputs,
-        watcher: &mut dyn Watcher<'k>,
+        watcher: &mut dyn Watcher,
     ) -> Result<()> {
         self.awaited = self.awaited.saturating_sub(1);
         self.flows_open[0] += told.flows;
@@ -279,7 +279,7 @@ impl<'k> Live<'k> {
         parts: usize,
         source: &dyn Source,
         outputs: &mut Outputs,
-        watcher: &mut dyn Watcher<'k>,
+        watcher: &mut dyn Watcher,
     ) -> Result<()> {
         let parts: Vec<Part> = self.leaving.drain(..parts.min(self.leaving.len())).collect();
         if parts.is_empty() {

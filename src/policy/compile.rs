@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::file::{File, MatchEntry, RuleEntry};
 use super::kind::Trigger;
 use super::rule::{Conditions, Field, Rule, ServiceTest, Test};
-use super::words::{By, OneOrMany};
+use super::words::{By, OneOrMany, Word};
 use crate::catalog::toml_text::{line_of, parse, with_hint};
 use crate::catalog::{Catalog, ProductId, ServiceId};
 use crate::error::{Error, Result};
@@ -80,6 +80,8 @@ impl Source<'_> {
             pack: pack.map(str::to_owned),
             skipped: None,
             specificity: 0,
+            asks: Vec::new(),
+            excludes: Vec::new(),
             evidence,
             on_service: Conditions::default(),
             on_flow: Conditions::default(),
@@ -88,6 +90,7 @@ impl Source<'_> {
         rule.specificity = all.weight;
         let none = self.conditions(&entry.not)?;
         rule.specificity += Field::Other.weight() * u32::try_from(none.len()).unwrap_or(u32::MAX);
+        (rule.asks, rule.excludes) = (all.written, none.written);
         rule.on_service = Conditions { all: all.on_service, none: none.on_service };
         rule.on_flow = Conditions { all: all.on_flow, none: none.on_flow };
         if self.site.zones().is_empty() && rule.on_flow.all.iter().any(Test::needs_zones) {
@@ -99,28 +102,34 @@ impl Source<'_> {
     fn conditions(&self, entry: &MatchEntry) -> Result<Fields> {
         let mut fields = Fields::default();
         if let Some(roles) = &entry.role {
-            let roles = roles.0.iter().fold(0, |bits, role| bits | 1 << *role as u32);
-            fields.service(Field::Role, ServiceTest::Role(roles));
+            let set = roles.0.iter().fold(0, |bits, role| bits | 1 << *role as u32);
+            fields.write("role", roles.0.iter().map(|role| role.name()));
+            fields.service(Field::Role, ServiceTest::Role(set));
         }
         if let Some(products) = &entry.product {
             let (ids, exact) = self.products(products)?;
+            fields.write("product", &products.get_ref().0);
             let field = if exact { Field::Product } else { Field::ProductPattern };
             fields.service(field, ServiceTest::Product(ids));
         }
         if let Some(services) = &entry.service {
             let (ids, exact) = self.services(services)?;
+            fields.write("service", &services.get_ref().0);
             let field = if exact { Field::Service } else { Field::Product };
             fields.service(field, ServiceTest::Service(ids));
         }
         if let Some(directions) = &entry.direction {
-            let directions = directions.0.iter().fold(0, |bits, one| bits | 1 << *one as u32);
-            fields.service(Field::Other, ServiceTest::Direction(directions));
+            let set = directions.0.iter().fold(0, |bits, one| bits | 1 << *one as u32);
+            fields.write("direction", directions.0.iter().map(|one| one.name()));
+            fields.service(Field::Other, ServiceTest::Direction(set));
         }
         if let Some(lifecycles) = &entry.lifecycle {
-            let lifecycles = lifecycles.0.iter().fold(0, |bits, one| bits | 1 << *one as u32);
-            fields.service(Field::Other, ServiceTest::Lifecycle(lifecycles));
+            let set = lifecycles.0.iter().fold(0, |bits, one| bits | 1 << *one as u32);
+            fields.write("lifecycle", lifecycles.0.iter().map(|one| one.name()));
+            fields.service(Field::Other, ServiceTest::Lifecycle(set));
         }
         if let Some(wanted) = entry.catalogued {
+            fields.write("catalogued", [wanted.to_string()]);
             fields.service(Field::Other, ServiceTest::Catalogued(wanted));
         }
         self.flow_conditions(entry, &mut fields)?;
@@ -129,39 +138,51 @@ impl Source<'_> {
 
     fn flow_conditions(&self, entry: &MatchEntry, fields: &mut Fields) -> Result<()> {
         if let Some(protocols) = &entry.protocol {
+            fields.write("protocol", names(protocols));
             fields.flow(Field::Protocol, Test::Protocol(bits(protocols, |p| p as u32)));
         }
         if let Some(faults) = &entry.certificate {
+            fields.write("certificate", names(faults));
             fields.flow(Field::Protocol, Test::Certificate(bits(faults, |f| f as u32)));
         }
         if let Some(kinds) = &entry.evidence {
+            fields.write("evidence", names(kinds));
             fields.flow(Field::Other, Test::Evidence(bits(kinds, |k| k as u32)));
         }
         if let Some(encrypted) = entry.encrypted {
+            fields.write("encrypted", [encrypted.to_string()]);
             fields.flow(Field::Other, Test::Encrypted(encrypted));
         }
         if let Some(wanted) = entry.known_host {
+            fields.write("known_host", [wanted.to_string()]);
             fields.flow(Field::Other, Test::KnownHost(wanted));
         }
         if let Some(transports) = &entry.transport {
+            fields.write("transport", names(transports));
             fields.flow(Field::Other, Test::Transport(bits(transports, |t| t as u32)));
         }
         if let Some(ports) = &entry.port {
+            fields.write("port", ports.0.iter().map(ToString::to_string));
             fields.flow(Field::Port, Test::Port(ports.0.clone()));
         }
         if let Some(zones) = &entry.initiator_zone {
+            fields.write("initiator_zone", &zones.get_ref().0);
             fields.flow(Field::Zone, Test::InitiatorZone(self.zones(zones)?));
         }
         if let Some(zones) = &entry.responder_zone {
+            fields.write("responder_zone", &zones.get_ref().0);
             fields.flow(Field::Zone, Test::ResponderZone(self.zones(zones)?));
         }
         if let Some(trusts) = &entry.initiator_trust {
+            fields.write("initiator_trust", names(trusts));
             fields.flow(Field::Trust, Test::InitiatorTrust(bits(trusts, |t| t as u32)));
         }
         if let Some(trusts) = &entry.responder_trust {
+            fields.write("responder_trust", names(trusts));
             fields.flow(Field::Trust, Test::ResponderTrust(bits(trusts, |t| t as u32)));
         }
         if let Some(wanted) = entry.crosses_trust {
+            fields.write("crosses_trust", [wanted.to_string()]);
             fields.flow(Field::Trust, Test::CrossesTrust(wanted));
         }
         Ok(())
@@ -227,9 +248,17 @@ struct Fields {
     on_service: Vec<ServiceTest>,
     on_flow: Vec<Test>,
     weight: u32,
+    written: Vec<(&'static str, String)>,
 }
 
 impl Fields {
+    /// Keeps a field as its file has it.
+    fn write<T: AsRef<str>>(&mut self, field: &'static str, values: impl IntoIterator<Item = T>) {
+        let values: Vec<T> = values.into_iter().collect();
+        let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
+        self.written.push((field, values.join(", ")));
+    }
+
     fn service(&mut self, field: Field, test: ServiceTest) {
         self.on_service.push(test);
         self.weight += field.weight();
@@ -243,6 +272,15 @@ impl Fields {
     fn len(&self) -> usize {
         self.on_service.len() + self.on_flow.len()
     }
+}
+
+/// Returns the names of values.
+fn names<T: Word + PartialEq>(values: &OneOrMany<By<T>>) -> impl Iterator<Item = &'static str> {
+    values
+        .0
+        .iter()
+        .filter_map(|value| T::all().find(|(_, known)| *known == value.0))
+        .map(|(name, _)| name)
 }
 
 /// Returns one bit for each value.

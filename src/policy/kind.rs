@@ -78,6 +78,22 @@ pub enum Trigger {
     Join,
 }
 
+impl Trigger {
+    /// Says what has to be there, in words.
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::Evidence => "evidence in the flow's clear text",
+            Self::Mismatch => "what is spoken speaks against everything that the port could be",
+            Self::ObsoleteTls => "the server chose TLS older than 1.2",
+            Self::Certificate => "the server's certificate has a fault",
+            Self::ClearSpoken => "a protocol is spoken in clear, as its service is documented",
+            Self::Established => "the flow was answered",
+            Self::DisabledService => "a service that the site declares disabled answered",
+            Self::Join => "several flows, or a host as a whole",
+        }
+    }
+}
+
 /// Defines [`FindingKind`] with its names and triggers, so that none is forgotten.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $text:literal from $trigger:ident,)+) => {

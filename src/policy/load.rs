@@ -158,16 +158,15 @@ impl Loaded {
                 continue;
             };
             let name = named.get_ref();
-            match self.matrices.iter_mut().find(|matrix| matrix.id == *name) {
-                Some(matrix) => source.add_row(matrix, row)?,
-                None => {
-                    let cause = format!("matrix `{name}` is not loaded");
-                    let mut known: Vec<&str> =
-                        self.matrices.iter().map(|matrix| matrix.id.as_str()).collect();
-                    known.extend(shipped_names());
-                    return Err(with_hint(source.error(named.span(), cause), name, known));
-                }
-            }
+            let found = self.matrices.iter().position(|matrix| matrix.id == *name);
+            let Some(index) = found else {
+                let cause = format!("matrix `{name}` is not loaded");
+                let mut known: Vec<&str> =
+                    self.matrices.iter().map(|matrix| matrix.id.as_str()).collect();
+                known.extend(shipped_names());
+                return Err(with_hint(source.error(named.span(), cause), name, known));
+            };
+            source.add_row(&mut self.matrices[index], row)?;
         }
         self.packs.extend(file.pack.map(|pack| Pack {
             id: pack.id.into_inner().0,

@@ -90,13 +90,22 @@ pub struct Absence {
     pub detail: String,
 }
 
-/// All matrices of a policy, and the flows that were held against them. Fed with every flow of a run.
+/// What matrices are judged by; the same for all flows of one [`MatrixRun`].
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// The rules and matrices.
+    pub policy: &'a Policy,
+    /// Zones and hosts.
+    pub site: &'a Site,
+    /// The services that rows name.
+    pub catalog: &'a Catalog,
+}
+
+/// What became of all matrices of a policy, by the flows that were held against them. Fed with every flow
+/// of a run.
 #[derive(Debug)]
-pub struct MatrixRun<'a> {
-    policy: &'a Policy,
-    site: &'a Site,
-    catalog: &'a Catalog,
-    runs: Vec<Run<'a>>,
+pub struct MatrixRun {
+    runs: Vec<Run>,
     seen: HashSet<HostId>,
     pairs: BTreeMap<(End, End), PairCounts>,
     unjudged: u64,
@@ -104,8 +113,9 @@ pub struct MatrixRun<'a> {
 
 /// One matrix.
 #[derive(Debug)]
-struct Run<'a> {
-    matrix: &'a Matrix,
+struct Run {
+    /// Its place among the policy's matrices.
+    matrix: usize,
     counts: Vec<RowCounts>,
     /// Parties of which any address was seen.
     seen: u32,
@@ -132,22 +142,19 @@ enum Said {
     Violated,
 }
 
-impl<'a> MatrixRun<'a> {
+impl MatrixRun {
     /// Begins with no flow.
-    pub fn new(policy: &'a Policy, site: &'a Site, catalog: &'a Catalog) -> Self {
-        let run = |matrix: &'a Matrix| Run {
-            matrix,
+    pub fn new(ground: Ground<'_>) -> Self {
+        let run = |(place, matrix): (usize, &Matrix)| Run {
+            matrix: place,
             counts: vec![RowCounts::default(); matrix.rows.len()],
             seen: 0,
             used_by: vec![HashSet::new(); matrix.rows.len()],
             tried_by: vec![HashMap::new(); matrix.rows.len()],
         };
-        let matrices = policy.matrices().iter().filter(|matrix| matrix.skipped.is_none());
+        let matrices = ground.policy.matrices().iter().enumerate();
         Self {
-            policy,
-            site,
-            catalog,
-            runs: matrices.map(run).collect(),
+            runs: matrices.filter(|(_, matrix)| matrix.skipped.is_none()).map(run).collect(),
             seen: HashSet::new(),
             pairs: BTreeMap::new(),
             unjudged: 0,
@@ -155,33 +162,41 @@ impl<'a> MatrixRun<'a> {
     }
 
     /// Holds one flow against every matrix; adds a finding if no row allows it.
-    pub fn flow(&mut self, subject: &Subject<'_>, findings: &mut Vec<Finding>) {
-        if self.runs.is_empty() && self.site.zones().is_empty() {
+    pub fn flow(&mut self, ground: Ground<'_>, subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+        if self.runs.is_empty() && ground.site.zones().is_empty() {
             return;
         }
         let ends = [
             (subject.initiator.ip(), subject.initiator_zone),
             (subject.responder.ip(), subject.responder_zone),
         ];
-        let hosts = ends.map(|(address, _)| self.site.host_id_of(address));
+        let hosts = ends.map(|(address, _)| ground.site.host_id_of(address));
         self.seen.extend(hosts.into_iter().flatten());
         let mut verdict = Said::Nothing;
         for run in &mut self.runs {
-            let said = run.flow(subject, hosts);
+            let matrix = run.matrix(ground);
+            let said = run.flow(matrix, subject, hosts);
             if said == Said::Violated && verdict != Said::Violated {
-                findings.extend(violation(self.policy, run, subject, hosts, self.site));
+                findings.extend(violation(ground, run, subject, hosts));
             }
             verdict = graver(verdict, said);
         }
-        self.count_pair(subject, hosts, verdict);
+        self.count_pair(ground, subject, hosts, verdict);
     }
 
-    fn count_pair(&mut self, subject: &Subject<'_>, hosts: [Option<HostId>; 2], verdict: Said) {
+    fn count_pair(
+        &mut self,
+        ground: Ground<'_>,
+        subject: &Subject<'_>,
+        hosts: [Option<HostId>; 2],
+        verdict: Said,
+    ) {
         let zones = [subject.initiator_zone, subject.responder_zone];
         let end = |side: usize| {
             let by_party = || {
                 let runs = self.runs.iter().enumerate();
-                let known = runs.map(|(place, run)| (place, run.parties(hosts[side], None)));
+                let known = runs
+                    .map(|(place, run)| (place, parties_of(run.matrix(ground), hosts[side], None)));
                 let mut known = known.filter(|(_, parties)| *parties != OTHER);
                 known.next().map(|(place, parties)| {
                     End::Party(u16::try_from(place).unwrap_or(u16::MAX), parties)
@@ -202,9 +217,14 @@ impl<'a> MatrixRun<'a> {
     }
 
     /// Returns every row that was judged with its matrix and what became of it, in order.
-    pub fn rows(&self) -> impl Iterator<Item = (&'a Matrix, &'a Row, RowCounts)> {
-        self.runs.iter().flat_map(|run| {
-            run.matrix.rows.iter().zip(&run.counts).map(|(row, counts)| (run.matrix, row, *counts))
+    pub fn rows<'a>(
+        &'a self,
+        ground: Ground<'a>,
+    ) -> impl Iterator<Item = (&'a Matrix, &'a Row, RowCounts)> {
+        self.runs.iter().flat_map(move |run| {
+            let matrix = run.matrix(ground);
+            let rows = matrix.rows.iter().zip(&run.counts);
+            rows.map(move |(row, counts)| (matrix, row, *counts))
         })
     }
 
@@ -214,10 +234,10 @@ impl<'a> MatrixRun<'a> {
     }
 
     /// Returns the pairs of zones or components that were seen, in order of names.
-    pub fn pairs(&self) -> Vec<(String, String, PairCounts)> {
+    pub fn pairs(&self, ground: Ground<'_>) -> Vec<(String, String, PairCounts)> {
         let name = |end: End| match end {
-            End::Zone(zone) => self.site.zone(zone).name.clone(),
-            End::Party(run, parties) => self.runs[usize::from(run)].matrix.names(parties),
+            End::Zone(zone) => ground.site.zone(zone).name.clone(),
+            End::Party(run, parties) => self.runs[usize::from(run)].matrix(ground).names(parties),
         };
         let mut pairs: Vec<_> = self
             .pairs
@@ -229,43 +249,46 @@ impl<'a> MatrixRun<'a> {
     }
 
     /// Returns what the site expects and the capture did not show, though it saw both ends.
-    pub fn absences(&self) -> Vec<Absence> {
-        let expected = self.runs.iter().filter(|run| run.matrix.expected);
-        expected.flat_map(|run| self.absences_of(run)).collect()
+    pub fn absences(&self, ground: Ground<'_>) -> Vec<Absence> {
+        let expected = self.runs.iter().filter(|run| run.matrix(ground).expected);
+        expected.flat_map(|run| self.absences_of(ground, run)).collect()
     }
 
-    fn absences_of(&self, run: &Run<'a>) -> Vec<Absence> {
+    fn absences_of(&self, ground: Ground<'_>, run: &Run) -> Vec<Absence> {
         let mut absences = Vec::new();
-        let Some(rule) = self.policy.rule_of_pack(FindingKind::ExpectedFlowAbsent, &run.matrix.id)
+        let matrix = run.matrix(ground);
+        let Some(rule) = ground.policy.rule_of_pack(FindingKind::ExpectedFlowAbsent, &matrix.id)
         else {
             return absences;
         };
-        for (place, row) in run.matrix.rows.iter().enumerate().filter(|(_, row)| row.expected) {
-            for initiator in self.instances(run, row.initiators) {
-                let answers = self.instances(run, row.responders);
+        for (place, row) in matrix.rows.iter().enumerate().filter(|(_, row)| row.expected) {
+            for initiator in self.instances(ground, run, row.initiators) {
+                let answers = self.instances(ground, run, row.responders);
                 let mut others = answers.into_iter().filter(|to| to.is_none() || *to != initiator);
                 let Some(responder) = others.next() else { continue };
                 if run.used_by[place].contains(&initiator) {
                     continue;
                 }
                 let attempted = run.tried_by[place].get(&initiator).copied().unwrap_or(0);
-                absences.push(self.absence(run, row, rule, (initiator, responder), attempted));
+                let ends = (initiator, responder);
+                absences.push(absence(ground, matrix, row, rule, ends, attempted));
             }
         }
         absences
     }
 
     /// Returns the declared hosts of some parties that were seen; `None` for a zone as a whole.
-    fn instances(&self, run: &Run<'a>, parties: u32) -> Vec<Option<HostId>> {
+    fn instances(&self, ground: Ground<'_>, run: &Run, parties: u32) -> Vec<Option<HostId>> {
+        let (site, matrix) = (ground.site, run.matrix(ground));
         if parties & OTHER != 0 {
             return Vec::new();
         }
-        let declared = (0..self.site.hosts().len()).filter_map(|id| id.try_into().ok()).map(HostId);
+        let declared = (0..site.hosts().len()).filter_map(|id| id.try_into().ok()).map(HostId);
         let declared: Vec<HostId> = declared
             .filter(|id| {
-                let first = self.site.hosts()[usize::from(id.0)].prefixes.first();
-                let zone = first.and_then(|prefix| self.site.zone_of(prefix.addr()));
-                run.parties(Some(*id), zone) & parties != 0
+                let first = site.hosts()[usize::from(id.0)].prefixes.first();
+                let zone = first.and_then(|prefix| site.zone_of(prefix.addr()));
+                parties_of(matrix, Some(*id), zone) & parties != 0
             })
             .collect();
         if declared.is_empty() {
@@ -273,66 +296,71 @@ impl<'a> MatrixRun<'a> {
         }
         declared.into_iter().filter(|id| self.seen.contains(id)).map(Some).collect()
     }
+}
 
-    fn absence(
-        &self,
-        run: &Run<'a>,
-        row: &Row,
-        rule: usize,
-        (initiator, responder): (Option<HostId>, Option<HostId>),
-        attempted: u64,
-    ) -> Absence {
-        let host = |id: Option<HostId>| id.map(|id| &self.site.hosts()[usize::from(id.0)]);
-        let name = |id, zone: &str| host(id).map_or_else(|| zone.to_owned(), |h| h.name.clone());
-        let address = |id| host(id).and_then(|host| host.prefixes.first()).map(ipnet::IpNet::addr);
-        let offset = host(responder).and_then(|host| host.offset);
-        let mut ends = row.uses.iter().filter_map(|used| used.port_at(offset, self.catalog));
-        let (port, transport) = ends.next().unwrap_or((0, Transport::Tcp));
-        let how = if attempted > 0 { "was only tried" } else { "was never seen" };
-        let names = (name(initiator, &row.initiator), name(responder, &row.responder));
-        Absence {
-            rule,
-            severity: self.policy.rules()[rule].severity,
-            matrix: run.matrix.id.clone(),
-            row: row.id.clone(),
-            initiator_address: address(initiator),
-            responder_address: address(responder),
-            port,
-            transport,
-            attempted,
-            detail: format!(
-                "{} → {} on {} {how}; row {} of {} needs it",
-                names.0, row.responder, row.services, row.id, run.matrix.id
-            ),
-            initiator: names.0,
-            responder: names.1,
-        }
+/// Says what was not seen.
+fn absence(
+    ground: Ground<'_>,
+    matrix: &Matrix,
+    row: &Row,
+    rule: usize,
+    (initiator, responder): (Option<HostId>, Option<HostId>),
+    attempted: u64,
+) -> Absence {
+    let host = |id: Option<HostId>| id.map(|id| &ground.site.hosts()[usize::from(id.0)]);
+    let name = |id, zone: &str| host(id).map_or_else(|| zone.to_owned(), |h| h.name.clone());
+    let address = |id| host(id).and_then(|host| host.prefixes.first()).map(ipnet::IpNet::addr);
+    let offset = host(responder).and_then(|host| host.offset);
+    let mut ends = row.uses.iter().filter_map(|used| used.port_at(offset, ground.catalog));
+    let (port, transport) = ends.next().unwrap_or((0, Transport::Tcp));
+    let how = if attempted > 0 { "was only tried" } else { "was never seen" };
+    let names = (name(initiator, &row.initiator), name(responder, &row.responder));
+    Absence {
+        rule,
+        severity: ground.policy.rules()[rule].severity,
+        matrix: matrix.id.clone(),
+        row: row.id.clone(),
+        initiator_address: address(initiator),
+        responder_address: address(responder),
+        port,
+        transport,
+        attempted,
+        detail: format!(
+            "{} → {} on {} {how}; row {} of {} needs it",
+            names.0, row.responder, row.services, row.id, matrix.id
+        ),
+        initiator: names.0,
+        responder: names.1,
     }
 }
 
-impl Run<'_> {
-    /// Returns the parties that an address is: by what its host runs, else by its zone.
-    fn parties(&self, host: Option<HostId>, zone: Option<ZoneId>) -> u32 {
-        let by_host = host.map_or(0, |id| self.matrix.of_host[usize::from(id.0)]);
-        if by_host != 0 {
-            return by_host;
-        }
-        match zone.map_or(0, |zone| self.matrix.of_zone[usize::from(zone.0)]) {
-            0 => OTHER,
-            parties => parties,
-        }
+/// Returns the parties that an address is: by what its host runs, else by its zone.
+fn parties_of(matrix: &Matrix, host: Option<HostId>, zone: Option<ZoneId>) -> u32 {
+    let by_host = host.map_or(0, |id| matrix.of_host[usize::from(id.0)]);
+    if by_host != 0 {
+        return by_host;
+    }
+    match zone.map_or(0, |zone| matrix.of_zone[usize::from(zone.0)]) {
+        0 => OTHER,
+        parties => parties,
+    }
+}
+
+impl Run {
+    fn matrix<'a>(&self, ground: Ground<'a>) -> &'a Matrix {
+        &ground.policy.matrices()[self.matrix]
     }
 
-    fn flow(&mut self, subject: &Subject<'_>, hosts: [Option<HostId>; 2]) -> Said {
+    fn flow(&mut self, matrix: &Matrix, subject: &Subject<'_>, hosts: [Option<HostId>; 2]) -> Said {
         let zones = [subject.initiator_zone, subject.responder_zone];
-        let is = [self.parties(hosts[0], zones[0]), self.parties(hosts[1], zones[1])];
+        let is = [parties_of(matrix, hosts[0], zones[0]), parties_of(matrix, hosts[1], zones[1])];
         self.seen |= is[0] | is[1];
         if is == [OTHER, OTHER] {
             return Said::Nothing;
         }
-        let mut allowed = self.count(subject, hosts, is, false);
+        let mut allowed = self.count(matrix, subject, hosts, is, false);
         if !allowed && !subject.initiator_known {
-            allowed = self.count(subject, hosts, is, true);
+            allowed = self.count(matrix, subject, hosts, is, true);
         }
         if allowed {
             return Said::Allowed;
@@ -343,8 +371,8 @@ impl Run<'_> {
         // Named by its zone or by what it runs; the inside of one place is its own affair.
         let named = |side: usize| is[side] != OTHER || zones[side].is_some();
         let same_place = is[0] & is[1] != 0
-            || self.matrix.judges == Judges::Zones && zones[0].is_some() && zones[0] == zones[1];
-        if !named(0) || !named(1) || same_place || !self.matrix.judged {
+            || matrix.judges == Judges::Zones && zones[0].is_some() && zones[0] == zones[1];
+        if !named(0) || !named(1) || same_place || !matrix.judged {
             return Said::Nothing;
         }
         Said::Violated
@@ -355,6 +383,7 @@ impl Run<'_> {
     /// `turned` holds the flow the other way round: where nobody knows who began, both ways are tried.
     fn count(
         &mut self,
+        matrix: &Matrix,
         subject: &Subject<'_>,
         hosts: [Option<HostId>; 2],
         is: [u32; 2],
@@ -376,7 +405,7 @@ impl Run<'_> {
             Use::Ports { spoken: None, .. } => true,
             Use::Service(id) => subject.heard.is_admitted_by(subject.catalog.service(*id)),
         };
-        let rows = self.matrix.rows.iter().enumerate();
+        let rows = matrix.rows.iter().enumerate();
         let rows = rows.filter(|(_, row)| row.is_between(is[from], is[to]));
         let met: Vec<(usize, &Row, bool)> = rows
             .filter(|(_, row)| row.uses.iter().any(|used| about(&used)))
@@ -427,18 +456,19 @@ fn graver(a: Said, b: Said) -> Said {
 
 /// Makes the finding of a flow that no row of a matrix allows.
 fn violation(
-    policy: &Policy,
-    run: &Run<'_>,
+    ground: Ground<'_>,
+    run: &Run,
     subject: &Subject<'_>,
     hosts: [Option<HostId>; 2],
-    site: &Site,
 ) -> Option<Finding> {
-    let index = policy.rule_met(FindingKind::ZoneViolation, &run.matrix.id, subject, site)?;
+    let Ground { policy, site, .. } = ground;
+    let matrix = run.matrix(ground);
+    let index = policy.rule_met(FindingKind::ZoneViolation, &matrix.id, subject, site)?;
     let name = |side: usize, zone: Option<ZoneId>| {
-        let parties = run.parties(hosts[side], zone);
+        let parties = parties_of(matrix, hosts[side], zone);
         match (parties, zone) {
             (OTHER, Some(zone)) => site.zone(zone).name.clone(),
-            _ => run.matrix.names(parties),
+            _ => matrix.names(parties),
         }
     };
     let names = (name(0, subject.initiator_zone), name(1, subject.responder_zone));
@@ -448,7 +478,7 @@ fn violation(
         names.1,
         subject.responder.port(),
         subject.transport,
-        run.matrix.id
+        matrix.id
     );
     Some(Finding {
         rule: index,

@@ -29,7 +29,7 @@ pub use disabled::{DisabledRun, PortProof, PortState, Reach};
 pub use judge::{EvidenceNote, Finding, Note, Subject};
 pub use kind::{FindingKind, Severity, Trigger};
 pub use matrix::{Matrix, Row};
-pub use matrix_run::{Absence, MatrixRun, PairCounts, RowCounts, RowStatus};
+pub use matrix_run::{Absence, Ground, MatrixRun, PairCounts, RowCounts, RowStatus};
 pub use rule::{Field, Rule};
 pub use shared::{SharedToken, TokenUse};
 pub use suppress::Cover;

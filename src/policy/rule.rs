@@ -33,6 +33,10 @@ pub struct Rule {
     pub skipped: Option<&'static str>,
     /// How narrow it is: the greatest one of a kind names the finding. See [`Field::weight`].
     pub specificity: u32,
+    /// What it asks of a flow, field by field as its file has it.
+    pub asks: Vec<(&'static str, String)>,
+    /// What must not be so, field by field as its file has it.
+    pub excludes: Vec<(&'static str, String)>,
     /// Kinds of evidence that it takes, one bit each.
     pub(super) evidence: u32,
     pub(super) on_service: Conditions<ServiceTest>,

@@ -20,6 +20,8 @@ const ADDRESSES_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub struct TokenUse {
     secrets: HashMap<Fingerprint, Use>,
+    /// Secrets that a second client presented since the last question.
+    fresh: Vec<Fingerprint>,
     beyond: u64,
 }
 
@@ -32,6 +34,8 @@ struct Use {
     servers: Vec<IpAddr>,
     last: At,
     count: u64,
+    /// It was told that several clients present it.
+    told: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,26 +83,33 @@ impl TokenUse {
                     servers: Vec::new(),
                     last: evidence.last,
                     count: 0,
+                    told: false,
                 });
-                known.see(client, subject.responder.ip(), evidence.last, *count);
+                if known.see(client, subject.responder.ip(), evidence.last, *count) {
+                    self.fresh.push(*fingerprint);
+                }
             }
         }
     }
 
-    /// Returns the secrets that several clients presented, in the order in which that showed.
-    pub fn shared(&self) -> Vec<SharedToken> {
-        let mut shared: Vec<SharedToken> = self
-            .secrets
+    /// Returns the secrets of which it showed since the last call that several clients present them, in the
+    /// order in which that showed. Each is told once.
+    pub fn take_shared(&mut self) -> Vec<SharedToken> {
+        let fresh = std::mem::take(&mut self.fresh);
+        let mut shared: Vec<SharedToken> = fresh
             .iter()
-            .filter_map(|(fingerprint, used)| {
+            .filter_map(|fingerprint| {
+                let used = self.secrets.get_mut(fingerprint)?;
                 let passes_on = |client: &&Client| used.servers.contains(&client.address);
                 let clients: Vec<&Client> =
                     used.clients.iter().filter(|client| !passes_on(client)).collect();
-                let second = clients.get(1)?;
+                let second = *clients.get(1)?;
+                let clients = clients.iter().map(|client| client.address).collect();
+                used.told = true;
                 Some(SharedToken {
                     fingerprint: *fingerprint,
                     kind: used.kind,
-                    clients: clients.iter().map(|client| client.address).collect(),
+                    clients,
                     count: used.count,
                     flow: second.flow,
                     first: second.first,
@@ -107,6 +118,7 @@ impl TokenUse {
             })
             .collect();
         shared.sort_by_key(|token| (token.first, token.flow, token.fingerprint));
+        shared.dedup_by_key(|token| token.fingerprint);
         shared
     }
 
@@ -117,10 +129,11 @@ impl TokenUse {
 }
 
 impl Use {
-    fn see(&mut self, client: Client, server: IpAddr, last: At, count: u64) {
-        if self.clients.len() < ADDRESSES_MAX
-            && !self.clients.iter().any(|known| known.address == client.address)
-        {
+    /// Takes one more use; tells whether a client is new that makes the secret a shared one.
+    fn see(&mut self, client: Client, server: IpAddr, last: At, count: u64) -> bool {
+        let is_new = self.clients.len() < ADDRESSES_MAX
+            && !self.clients.iter().any(|known| known.address == client.address);
+        if is_new {
             self.clients.push(client);
         }
         if self.servers.len() < ADDRESSES_MAX && !self.servers.contains(&server) {
@@ -128,6 +141,7 @@ impl Use {
         }
         self.last = self.last.max(last);
         self.count += count;
+        is_new && self.clients.len() > 1 && !self.told
     }
 }
 

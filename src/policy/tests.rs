@@ -119,7 +119,9 @@ fn a_finding_spans_its_evidence() {
 
 #[test]
 fn every_kind_of_evidence_is_named_by_a_rule_that_takes_any_flow() {
-    for kind in EvidenceKind::ALL {
+    // Credentials for a proxy are not those of the request: by themselves they break no rule.
+    let kinds = EvidenceKind::ALL.into_iter().filter(|k| *k != EvidenceKind::ProxyCredentials);
+    for kind in kinds {
         let flow = Flow::to(12_345, Heard::Nothing).seeing(kind, &[3]);
         assert_eq!(found(&flow).len(), 1, "{}", kind.name());
     }
@@ -342,4 +344,37 @@ fn the_packs_in_the_binary_are_those_in_the_directory() {
         embedded::PACKS.iter().map(|(path, _)| format!("{}.toml", load::pack_name(path))).collect();
     embedded.sort();
     assert_eq!(embedded, names);
+}
+
+/// Returns the names in the first column of the table under a heading of the README.
+fn named_under(heading: &str) -> std::collections::BTreeSet<String> {
+    let readme = include_str!("../../catalog/policy/README.md");
+    let section = readme.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    rows.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Returns the fields that a table may have, from the error about one that it may not.
+fn fields_of(table: &str) -> std::collections::BTreeSet<String> {
+    let text = format!("{table}\nno_such_field = 1\n");
+    let (catalog, site) = (Catalog::embedded(), &Site::default());
+    let source =
+        compile::Source { path: Path::new("a.toml"), text: &text, shipped: false, catalog, site };
+    let error = source.file().unwrap_err();
+    let (_, expected) = error.cause().split_once("expected one of ").expect("unknown field");
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_documents_every_field() {
+    let rule = "[[rule]]\nid = \"a/b\"\n[rule.match]";
+    for (heading, table) in [
+        ("`[pack]`", "[pack]"),
+        ("`[[rule]]`", "[[rule]]"),
+        ("`[rule.match]`", rule),
+        ("`[[party]]`", "[[party]]"),
+        ("`[[row]]`", "[[row]]"),
+    ] {
+        assert_eq!(named_under(heading), fields_of(table), "{heading}");
+    }
 }

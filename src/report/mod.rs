@@ -5,8 +5,10 @@
 //! it prints of the wire is escaped in every format.
 
 pub mod community_id;
+pub mod junit;
 pub mod ndjson;
 pub mod record;
+pub mod sarif;
 pub mod summary;
 pub mod text;
 pub mod time;

@@ -77,7 +77,7 @@ impl Sink for Ndjson {
 
 /// Compact JSON in which every character that could do something to a terminal is a `\u` escape: the
 /// same text to a parser, harmless to `cat`.
-struct Careful;
+pub(super) struct Careful;
 
 impl Formatter for Careful {
     fn write_string_fragment<W: ?Sized + Write>(

@@ -12,7 +12,7 @@ use portreeve::inspect::secret::Fingerprinter;
 use portreeve::inspect::{EvidenceKind, Facts, Protocol};
 use portreeve::packet::{At, Timestamp, Transport};
 use portreeve::policy::{
-    Cover, DisabledRun, Finding, FindingKind, MatrixRun, Policy, Reach, RowStatus, Subject,
+    Cover, DisabledRun, Finding, FindingKind, Ground, MatrixRun, Policy, Reach, RowStatus, Subject,
     TokenUse,
 };
 use portreeve::site::Site;
@@ -159,7 +159,7 @@ impl Case {
         let mut run = Run {
             site: &site,
             policy: &policy,
-            matrices: MatrixRun::new(&policy, &site, catalog),
+            matrices: MatrixRun::new(Ground { policy: &policy, site: &site, catalog }),
             disabled: DisabledRun::new(&site, catalog),
             tokens: TokenUse::default(),
             found: Vec::new(),
@@ -243,13 +243,17 @@ fn compare(what: &str, expected: &[String], found: &[String]) -> String {
 struct Run<'a> {
     site: &'a Site,
     policy: &'a Policy,
-    matrices: MatrixRun<'a>,
+    matrices: MatrixRun,
     disabled: DisabledRun,
     tokens: TokenUse,
     found: Vec<String>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn ground(&self) -> Ground<'a> {
+        Ground { policy: self.policy, site: self.site, catalog: Catalog::embedded() }
+    }
+
     fn flow(&mut self, number: u64, flow: &FlowEntry) {
         let (heard, facts) = (flow.heard(), flow.facts(number));
         let subject = self.subject(number, flow, heard, &facts);
@@ -257,7 +261,7 @@ impl Run<'_> {
         let subject = Subject { tag: &tag, ..subject };
         let mut findings = Vec::new();
         self.policy.judge(&subject, self.site, &mut findings);
-        self.matrices.flow(&subject, &mut findings);
+        self.matrices.flow(self.ground(), &subject, &mut findings);
         self.disabled.flow(&subject, flow.reach());
         self.tokens.flow(&subject, number);
         let mut kinds: Vec<FindingKind> = findings.iter().map(|finding| finding.kind).collect();
@@ -283,7 +287,7 @@ impl Run<'_> {
     fn shared(&mut self) {
         let Some(index) = self.policy.rule_of(FindingKind::TokenShared) else { return };
         let rule = &self.policy.rules()[index];
-        for token in self.tokens.shared() {
+        for token in self.tokens.take_shared() {
             let line = format!(
                 "flow {}: {} {} ×{} open",
                 token.flow,
@@ -331,7 +335,7 @@ impl Run<'_> {
     }
 
     fn rows(&self) -> Vec<String> {
-        let used = self.matrices.rows().filter_map(|(_, row, counts)| {
+        let used = self.matrices.rows(self.ground()).filter_map(|(_, row, counts)| {
             let (status, count) = match counts.status() {
                 RowStatus::Unused => return None,
                 RowStatus::Satisfied => ("satisfied", counts.satisfied),
@@ -344,7 +348,7 @@ impl Run<'_> {
     }
 
     fn absences(&self) -> Vec<String> {
-        let absences = self.matrices.absences();
+        let absences = self.matrices.absences(self.ground());
         let line = |absence: &portreeve::policy::Absence| {
             let rule = &self.policy.rules()[absence.rule].id;
             format!(
@@ -359,7 +363,8 @@ impl Run<'_> {
         let proofs = self.disabled.proofs().iter();
         proofs
             .map(|proof| {
-                let address = proof.address.map_or("*".to_owned(), |address| address.to_string());
+                let address =
+                    proof.address.map_or_else(|| "*".to_owned(), |address| address.to_string());
                 format!("{address}:{}: {} by {}", proof.port, proof.state.name(), proof.flows)
             })
             .collect()

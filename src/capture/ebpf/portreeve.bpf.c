@@ -525,7 +525,9 @@ INLINE int handle(struct __sk_buff *skb, int is_ip)
 	}
 	if ((!(flow->to_tell || turns) || tell_counts(&key, flow)) && hand_up(skb, &packet)) {
 		flow->untold = 0;
-		flow->seen |= kind;
+		/* Neither a SYN nor a FIN is a bare acknowledgement. */
+		if (!(turns && is_bare))
+			flow->seen |= kind;
 		return NEXT;
 	}
 	flow->to_tell = 1;

@@ -178,13 +178,17 @@ impl HostReading {
                 basis.get_or_insert(Basis::OffsetInferred);
             }
         }
-        let Some(basis) = basis else {
-            return super::super::by_port(catalog, transport, port);
-        };
         let silent = PortFacts::default();
         let facts = self.ports.get(&(port, transport)).unwrap_or(&silent);
         let fits = |candidate: &Candidate| {
             facts.fit(catalog.service(candidate.service)) != Fit::Contradicts
+        };
+        let Some(basis) = basis else {
+            let tag = super::super::by_port(catalog, transport, port);
+            if tag.candidates.is_empty() || tag.candidates.iter().any(fits) {
+                return tag;
+            }
+            return self.moved_instead(catalog, transport, port, fits).unwrap_or(tag);
         };
         candidates.sort_by_key(|candidate| !fits(candidate));
         if !self.declared {
@@ -202,6 +206,28 @@ impl HostReading {
             }
         }
         Tag { candidates, basis: Some(basis) }
+    }
+
+    /// Says what a port may be where nothing documented there can say what was recognised: what any
+    /// product has there at an offset that the host is known to have.
+    fn moved_instead(
+        &self,
+        catalog: &Catalog,
+        transport: Transport,
+        port: u16,
+        fits: impl Fn(&Candidate) -> bool,
+    ) -> Option<Tag> {
+        let mut candidates = Vec::new();
+        for offset in self.instances.iter().filter_map(|instance| instance.offset) {
+            for candidate in catalog.at_offset(transport, port, offset) {
+                let row = catalog.service(candidate.service);
+                if row.offset.moves() && is_shown(row) && fits(&candidate) {
+                    add(&mut candidates, candidate);
+                }
+            }
+        }
+        let basis = Some(Basis::OffsetInferred);
+        (!candidates.is_empty()).then_some(Tag { candidates, basis })
     }
 
     fn basis_of(&self, instance: &Instance, row: &Service) -> Basis {

@@ -13,7 +13,7 @@ const GAP: usize = 2;
 
 /// Lays out rows under a heading: every column as wide as its longest cell, so that ids can be copied
 /// whole; the last one wraps at words. The first column is aligned to the right.
-pub(super) fn table<const N: usize>(
+pub(in crate::cli) fn table<const N: usize>(
     text: &mut String,
     width: usize,
     heading: [&str; N],
@@ -53,7 +53,13 @@ pub(super) fn table<const N: usize>(
 }
 
 /// Writes a paragraph behind a label, the following lines indented as far as its text.
-pub(super) fn labelled(text: &mut String, width: usize, indent: usize, label: &str, body: &str) {
+pub(in crate::cli) fn labelled(
+    text: &mut String,
+    width: usize,
+    indent: usize,
+    label: &str,
+    body: &str,
+) {
     let label = format!("{:indent$}{}", "", Printable(label));
     let hanging = label.chars().count();
     let room = width.max(WIDTH_MIN).saturating_sub(hanging).max(LAST_MIN);

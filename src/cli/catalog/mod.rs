@@ -1,7 +1,7 @@
 //! `portreeve catalog`: what the catalogue says, its check, and the import of other port lists.
 
 mod import;
-mod layout;
+pub(super) mod layout;
 mod list;
 mod record;
 mod show;

@@ -4,8 +4,10 @@
 //! looked through once, as what matters stands at the beginning of a small body.
 
 use std::io::Read as _;
+use std::sync::LazyLock;
 
 use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use memchr::memmem::Finder;
 
 use super::credentials::{Firsts, Presented};
 use super::describe::Description;
@@ -22,7 +24,8 @@ const HELD_LEN_MAX: usize = 64 << 10;
 /// answers are many and long.
 const GET_HELD_LEN_MAX: usize = 4 << 10;
 
-/// Bytes at the beginning of an answer to a GET in which a token's name is expected.
+/// Bytes at the beginning of an answer in which a token's name is expected: answers that issue one are
+/// about it, and short.
 const LEAD_LEN: usize = 1024;
 
 /// Bytes that a compressed body may grow to.
@@ -95,8 +98,9 @@ impl Content {
                 form.content(bytes);
                 true
             }
-            Kind::Held { bytes: held, max, .. } => {
-                if *max == GET_HELD_LEN_MAX && held.is_empty() && !may_issue(bytes) {
+            Kind::Held { bytes: held, max, media, coding } => {
+                let is_json = (*media, *coding) == (Media::Json, Coding::None);
+                if is_json && held.is_empty() && !may_issue(bytes) {
                     return false;
                 }
                 let free = max.saturating_sub(held.len());
@@ -154,7 +158,8 @@ impl Content {
 /// Tells whether an answer that begins so may issue a token, as far as that can be told: most answers are
 /// let go without a copy.
 fn may_issue(bytes: &[u8]) -> bool {
-    bytes.get(..LEAD_LEN).is_none_or(|lead| memchr::memmem::find(lead, b"oken").is_some())
+    static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"oken"));
+    bytes.get(..LEAD_LEN).is_none_or(|lead| NAME.find(lead).is_some())
 }
 
 /// Looks for a token in a JSON answer.

@@ -33,15 +33,14 @@ pub(in crate::inspect) struct Presented {
     pub(in crate::inspect) framing: Framing,
     found: Vec<Found>,
     has_line: bool,
-    /// The token that was presented last, and what is known of it.
-    known: Vec<u8>,
-    known_facts: Known,
+    /// The tokens that were presented last, by kind.
+    known: Vec<(EvidenceKind, Vec<u8>, Known)>,
 }
 
 /// What is remembered of a token.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Known {
-    fingerprint: Option<Fingerprint>,
+    fingerprint: Fingerprint,
     unsigned: bool,
     exp: Option<i64>,
 }
@@ -144,23 +143,28 @@ impl Presented {
         if self.found.iter().any(|found| found.kind == kind) {
             return;
         }
-        let known =
-            if token == self.known.as_slice() { self.known_facts } else { Known::default() };
-        let is_first = context.facts.evidence.iter().all(|e| e.kind != kind || e.jwt.is_none());
+        let place_of = self.known.iter().position(|(known, ..)| *known == kind);
+        let is_same = |at: &usize| self.known[*at].1 == token;
+        let known = place_of.filter(is_same).map(|at| self.known[at].2);
         let mut jwt = None;
-        let known = if let (Some(_), false) = (known.fingerprint, is_first) {
+        let known = if let Some(known) = known {
             known
         } else {
             jwt = jwt::read(token).map(Box::new);
             let known = Known {
-                fingerprint: Some(context.fingerprinter.of(token)),
+                fingerprint: context.fingerprinter.of(token),
                 unsigned: jwt.as_deref().is_some_and(jwt::is_unsigned),
                 exp: jwt.as_ref().and_then(|jwt| jwt.exp),
             };
             if token.len() <= KNOWN_LEN_MAX {
-                self.known.clear();
-                self.known.extend_from_slice(token);
-                self.known_facts = known;
+                let at = place_of.unwrap_or(self.known.len());
+                if place_of.is_none() {
+                    self.known.push((kind, Vec::new(), known));
+                }
+                let (_, bytes, facts) = &mut self.known[at];
+                bytes.clear();
+                bytes.extend_from_slice(token);
+                *facts = known;
             }
             known
         };
@@ -171,7 +175,7 @@ impl Presented {
             (EvidenceKind::TokenExpired, expired),
         ] {
             if holds && !self.found.iter().any(|found| found.kind == kind) {
-                let (secret, jwt) = (known.fingerprint, jwt.clone());
+                let (secret, jwt) = (Some(known.fingerprint), jwt.clone());
                 self.found.push(Found { kind, secret, place, user: None, jwt });
             }
         }
@@ -244,7 +248,7 @@ impl Presented {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         let kind = match name.len() {
             6 if is(b"apikey") => EvidenceKind::ApiKey,
-            6 if is(b"cookie") => return self.cookies(value, context),
+            6 if is(b"cookie") => return self.cookies(value, at, context),
             12 if is(b"internal-key") => EvidenceKind::InternalKey,
             13 if is(b"authorization") => return self.authorization(value, at, context),
             15 if is(b"x-jwt-assertion") => EvidenceKind::BackendJwt,
@@ -277,22 +281,32 @@ impl Presented {
 
     /// One value may present several: WSO2's gateway takes each part between commas for itself.
     fn authorization(&mut self, value: &[u8], at: At, context: &Context<'_>) {
+        if memchr::memchr(b',', value).is_none() {
+            self.credential(value, at, context);
+            return;
+        }
         for part in parts(value) {
-            let (scheme, secret) = scheme(part);
-            let is = |known: &[u8]| scheme.eq_ignore_ascii_case(known);
-            if secret.is_empty() {
-                continue;
+            self.credential(part, at, context);
+        }
+    }
+
+    fn credential(&mut self, value: &[u8], at: At, context: &Context<'_>) {
+        let (scheme, secret) = scheme(value);
+        let is = |known: &[u8]| scheme.eq_ignore_ascii_case(known);
+        if secret.is_empty() {
+            return;
+        }
+        if is(b"bearer") {
+            let token = unquoted(secret);
+            if !token.is_empty() {
+                self.token(EvidenceKind::BearerToken, token, "header", at, context);
             }
-            if is(b"bearer") {
-                let token = unquoted(secret);
-                if !token.is_empty() {
-                    self.token(EvidenceKind::BearerToken, token, "header", at, context);
-                }
-            } else if is(b"basic") {
-                self.basic(EvidenceKind::BasicCredentials, secret, context);
-            } else if is(b"digest") {
-                self.add(EvidenceKind::DigestCredentials, None, "header");
-            }
+        } else if is(b"basic") {
+            self.basic(EvidenceKind::BasicCredentials, secret, context);
+        } else if is(b"digest") {
+            // Its parameters have names, of which the first stands here.
+            let user = secret.strip_prefix(b"username=").map_or(&b""[..], unquoted);
+            self.login(EvidenceKind::DigestCredentials, user, &[], "header", context);
         }
     }
 
@@ -310,13 +324,12 @@ impl Presented {
         }
     }
 
-    fn cookies(&mut self, value: &[u8], context: &Context<'_>) {
+    fn cookies(&mut self, value: &[u8], at: At, context: &Context<'_>) {
         for cookie in value.split(|byte| *byte == b';') {
             let Some(equals) = memchr::memchr(b'=', cookie) else { continue };
             let value = unquoted(trim(&cookie[equals + 1..]));
             if is_session(trim(&cookie[..equals])) && !value.is_empty() {
-                let secret = context.fingerprinter.of(value);
-                self.add(EvidenceKind::SessionCookie, Some(secret), "header");
+                self.token(EvidenceKind::SessionCookie, value, "header", at, context);
             }
         }
     }

@@ -161,7 +161,7 @@ impl Http1 {
         self.agreed = true;
         self.responses.state = State::Switched;
         if upgrade == Upgrade::WebSocket {
-            context.facts.protocol = Some(Protocol::WebSocket);
+            self.rename(Protocol::WebSocket, context);
             self.requests.state = State::Dead;
             self.responses.state = State::Dead;
             return;
@@ -175,7 +175,7 @@ impl Http1 {
     /// The client goes on with another protocol, and its server's answer was not seen.
     pub(super) fn go_on_with(&mut self, upgrade: Upgrade, bytes: &[u8], context: &mut Context<'_>) {
         if upgrade == Upgrade::WebSocket && websocket::of_client(bytes) == websocket::Frame::Yes {
-            context.facts.protocol = Some(Protocol::WebSocket);
+            self.rename(Protocol::WebSocket, context);
             self.requests.state = State::Dead;
             return;
         }
@@ -184,14 +184,19 @@ impl Http1 {
         self.requests.state = State::Switched;
     }
 
+    /// The connection speaks another protocol now; what is inside a tunnel does not name it.
+    fn rename(&self, protocol: Protocol, context: &mut Context<'_>) {
+        if self.depth == 0 {
+            context.facts.protocol = Some(protocol);
+        }
+    }
+
     fn begin_next(&mut self, upgrade: Upgrade, asked: Option<Asked>, context: &mut Context<'_>) {
         if self.next.is_some() {
             return;
         }
         self.next = Some(if upgrade == Upgrade::Http2 {
-            if self.depth == 0 {
-                context.facts.protocol = Some(Protocol::Http2);
-            }
+            self.rename(Protocol::Http2, context);
             let http2 = Http2::new(self.client);
             Next::Http2(Box::new(match asked {
                 Some(asked) => http2.upgraded(asked.firsts, asked.method),

@@ -10,6 +10,9 @@ const METHOD_LEN_MAX: usize = 32;
 /// believed when they begin with a method that is known.
 const LINE_LEN_MAX: usize = 1000;
 
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Lines looked at behind a first one that is odd.
 const LINES_MAX: usize = 16;
 
@@ -20,7 +23,7 @@ const ODD_BYTES_MAX: usize = 4;
 const HTTP2: &[u8] = b"PRI * HTTP/2";
 
 /// Methods that need no version behind the target to be believed.
-const KNOWN: [&[u8]; 12] = [
+const KNOWN: [&[u8]; 20] = [
     b"GET",
     b"HEAD",
     b"POST",
@@ -33,7 +36,18 @@ const KNOWN: [&[u8]; 12] = [
     b"PROPFIND",
     b"MERGE",
     b"COPY",
+    b"LOCK",
+    b"MKCOL",
+    b"MOVE",
+    b"PROPPATCH",
+    b"PURGE",
+    b"QUERY",
+    b"REPORT",
+    b"SEARCH",
 ];
+
+/// Lowest port that clients get from their system (Linux: 32768, RFC 6335: 49152).
+const EPHEMERAL_MIN: u16 = 32_768;
 
 /// Asks whether a side began with HTTP/1.
 pub(in crate::inspect) fn probe(start: &Start<'_>) -> Probe {
@@ -45,7 +59,13 @@ pub(in crate::inspect) fn probe(start: &Start<'_>) -> Probe {
     if let Some(version) = bytes.strip_prefix(b"HTTP/") {
         return match version {
             [b'0' | b'1', b'.', _, b' ' | b'\t', a, ..] if a.is_ascii_digit() => {
-                Probe::Confirmed(Sender::Responder)
+                // A server answers nonsense in its own protocol; that names nothing.
+                let asked = &start.other;
+                if start.from_first && !asked.is_empty() && request(asked) == Probe::Excluded {
+                    Probe::Excluded
+                } else {
+                    Probe::Confirmed(Sender::Responder)
+                }
             }
             []
             | [b'0' | b'1']
@@ -57,6 +77,11 @@ pub(in crate::inspect) fn probe(start: &Start<'_>) -> Probe {
     }
     if b"HTTP/".starts_with(bytes) {
         return Probe::Undecided;
+    }
+    let [from, to] = start.ports;
+    if !start.from_first && from < EPHEMERAL_MIN && to >= EPHEMERAL_MIN {
+        // The middle of what a server sends may look like a request; it is none.
+        return Probe::Excluded;
     }
     match request(bytes) {
         // Bytes before the method hide a request from a strict reader, and from none else.
@@ -116,7 +141,11 @@ fn request(bytes: &[u8]) -> Probe {
             Probe::Confirmed(Sender::Initiator)
         }
         Some(_) if line_len.is_some() => Probe::Excluded,
-        Some(_) if line.len() > LINE_LEN_MAX => Probe::Excluded,
+        Some(first) if line.len() > LINE_LEN_MAX => {
+            let is_word = method.len() > 2 && method.iter().all(u8::is_ascii_alphabetic);
+            let is_path = *first == b'/' && line[..LINE_LEN_MAX].iter().all(u8::is_ascii_graphic);
+            if is_word && is_path { Probe::Confirmed(Sender::Initiator) } else { Probe::Excluded }
+        }
         Some(_) if line.iter().take(64).any(|byte| *byte == 0) => Probe::Excluded,
         _ => Probe::Undecided,
     }
@@ -145,6 +174,10 @@ fn is_target(method: &[u8], line: &[u8]) -> bool {
 /// method, no method, no version.
 fn odd_request(bytes: &[u8]) -> Probe {
     let seen = &bytes[..bytes.len().min(LINE_LEN_MAX)];
+    let is_marked = bytes.starts_with(MARK) || MARK.starts_with(bytes);
+    if bytes.first().is_some_and(|byte| *byte >= 0x80) && !is_marked {
+        return Probe::Excluded;
+    }
     let is_odd = |byte: &&u8| **byte >= 0x7f || (**byte < 0x20 && !b"\t\r\n".contains(byte));
     if seen.iter().filter(is_odd).take(ODD_BYTES_MAX + 1).count() > ODD_BYTES_MAX {
         return Probe::Excluded;

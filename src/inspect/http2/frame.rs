@@ -179,23 +179,22 @@ pub(in crate::inspect) fn probe(start: &Start<'_>) -> Probe {
         Probe::Excluded => {}
         probe => return probe,
     }
-    if start.from_first {
-        // A server begins with SETTINGS on stream 0 (RFC 9113 §3.4).
-        let fixed = [(3, kind::SETTINGS), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)];
-        let fits = fixed.iter().all(|(at, byte)| bytes.get(*at).is_none_or(|b| b == byte))
-            && bytes.iter().take(2).all(|byte| *byte == 0);
-        if !fits {
-            return Probe::Excluded;
-        }
-        return match (bytes.len(), chain(bytes)) {
-            (_, Chain::Sure(_)) => Probe::Confirmed(Sender::Responder),
-            (_, Chain::Open) => Probe::Undecided,
-            (_, Chain::No) => Probe::Excluded,
-        };
+    // A server begins with SETTINGS on stream 0 (RFC 9113 §3.4). It may send them before it knows what its
+    // client speaks: they are no answer yet.
+    let fixed = [(0, 0), (1, 0), (3, kind::SETTINGS), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)];
+    let is_opening = fixed.iter().all(|(at, byte)| bytes.get(*at).is_none_or(|b| b == byte));
+    if start.from_first && !is_opening {
+        return Probe::Excluded;
     }
     match chain(bytes) {
-        Chain::Sure(sender) => Probe::Confirmed(sender),
-        Chain::Open => Probe::Undecided,
+        Chain::Sure(Sender::Either) if is_opening => {
+            let is_answered = start.other.starts_with(PREFACE);
+            if is_answered { Probe::Confirmed(Sender::Responder) } else { Probe::Undecided }
+        }
+        Chain::Sure(sender) if !start.from_first || sender == Sender::Responder => {
+            Probe::Confirmed(sender)
+        }
+        Chain::Sure(_) | Chain::Open => Probe::Undecided,
         Chain::No => Probe::Excluded,
     }
 }

@@ -253,7 +253,12 @@ fn a_hole_in_data_is_skipped_and_one_elsewhere_ends_the_side() {
 fn the_preface_and_frames_name_the_flow() {
     named_in_all_pieces(from_client(Protocol::Http2), CLIENT, PREFACE);
     let settings = frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]);
-    named_in_all_pieces(from_client(Protocol::Http2), SERVER, &settings);
+    let answer = [settings.clone(), headers(1, 5, &[&[0x88]])].concat();
+    named_in_all_pieces(from_client(Protocol::Http2), SERVER, &answer);
+    // Settings alone say what the server speaks, and not its client.
+    let http1 = b"GET / HTTP/1.1\r\n\r\n".to_vec();
+    let talk = [(SERVER, settings.clone()), (CLIENT, http1)];
+    assert_eq!(probe_from(true, [8280, 50_000], &talk), from_client(Protocol::Http));
     let ports = [8280, 50_000];
     let midway = |side, bytes: &[u8]| probe_from(false, ports, &[(side, bytes.to_vec())]);
     assert_eq!(midway(CLIENT, &next_get(5)), from_client(Protocol::Http2));

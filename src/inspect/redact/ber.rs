@@ -86,14 +86,12 @@ pub(super) fn shown(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Agents are lenient with lengths: an element that says it is longer than what is there ends with it.
 fn elements(mut bytes: &[u8], depth: usize, out: &mut Vec<u8>) {
     const CONSTRUCTED: u8 = 0x20;
     while let Header::Whole { tag, header_len, len } = header(bytes) {
-        let Some((element, rest)) =
-            header_len.checked_add(len).and_then(|end| bytes.split_at_checked(end))
-        else {
-            break;
-        };
+        let end = header_len.saturating_add(len);
+        let (element, rest) = bytes.split_at(end.min(bytes.len()));
         let (head, content) = element.split_at(header_len);
         out.extend_from_slice(head);
         let end = out.len() + content.len();
@@ -101,7 +99,7 @@ fn elements(mut bytes: &[u8], depth: usize, out: &mut Vec<u8>) {
             if depth < DEPTH_MAX {
                 elements(content, depth + 1, out);
             }
-        } else if is_shown(tag, content) {
+        } else if content.len() == len && is_shown(tag, content) {
             out.extend_from_slice(content);
         }
         out.resize(end, super::FILL);
@@ -117,6 +115,8 @@ fn is_shown(tag: u8, content: &[u8]) -> bool {
         0x01 | 0x02 | 0x0a => content.len() <= NUMBER_LEN_MAX,
         // Null, object identifier, time.
         0x05 | 0x06 => true,
+        // Flags of SNMP's third version (RFC 3412 §6.4).
+        0x04 if content.len() == 1 => content[0] <= 7,
         0x18 => content.iter().all(|byte| byte.is_ascii_digit() || *byte == b'Z'),
         // SNMP's counters, gauges and ticks (RFC 2578 §2).
         0x41..=0x43 | 0x46 => content.len() <= NUMBER_LEN_MAX,

@@ -5,11 +5,40 @@ use super::FILL;
 /// Characters in a row that are text and no number.
 const TEXT_LEN_MIN: usize = 3;
 
-/// Words by which these protocols are known.
-const WORDS: [&[u8]; 6] = [b"JRMI", b"HZC", b"CB2", b"CP2", b"hrpc", b"BP-"];
+/// What is known beside text and numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Java's calls with serialized objects.
+    Rmi,
+    /// Thrift's messages, in any of its protocols.
+    Thrift,
+    /// Nothing.
+    Other,
+}
 
-/// Methods of Thrift and RMI by which a login is known; their names are no secret.
-const NAMES: [&[u8]; 8] = [
+/// Openings, with how many bytes of them are structure.
+const OPENINGS: [(&[u8], usize); 8] = [
+    (b"JRMI", 7),
+    (b"HZC", 3),
+    (b"CB2", 3),
+    (b"CP2", 3),
+    (b"hrpc", 7),
+    // Hadoop's data transfer.
+    (&[0, 0x1c], 3),
+    // Between nodes of Cassandra (`PROTOCOL_MAGIC`), with flags.
+    (&[0xca, 0x55, 0x2d, 0xfa], 8),
+    // A server's yes to JRMI, and the length of its client's name.
+    (&[0x4e, 0], 3),
+];
+
+/// A call and an answer in a stream of objects, with the numbers that follow: object, operation, hash.
+const CALLS: [(&[u8], usize); 2] = [
+    (&[0x50, 0xac, 0xed, 0, 5, 0x77, 0x22], 7 + 34),
+    (&[0x51, 0xac, 0xed, 0, 5, 0x77, 0x0f], 7 + 15),
+];
+
+/// Words that are no secret: methods by which a login is known, blocks of a pool.
+const NAMES: [&[u8]; 9] = [
     b"connect",
     b"login",
     b"newClient",
@@ -18,19 +47,26 @@ const NAMES: [&[u8]; 8] = [
     b"SaslHandshake",
     b"jmxrmi",
     b"lookup",
+    b"BP-",
 ];
 
+/// The reference in a stub, before the host and port that it names.
+const REFERENCES: [&[u8]; 2] = [b"UnicastRef2", b"UnicastRef"];
+
+/// The longest name of a method or a class that is shown.
+const NAME_LEN_MAX: usize = 128;
+
 /// Shows everything but text. At the edges, where text may have been cut, one character is enough for it.
-pub(super) fn shown(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn shown(kind: Kind, bytes: &[u8]) -> Vec<u8> {
     let mut out = bytes.to_vec();
-    let mut at = 0;
+    let mut at = opening(kind, bytes).min(bytes.len());
     while at < bytes.len() {
         let rest = &bytes[at..];
-        if let Some(word) = WORDS.iter().find(|word| at == 0 && rest.starts_with(word)) {
-            at += word.len();
+        if let Some(len) = structure(kind, rest) {
+            at += len.min(rest.len());
             continue;
         }
-        if let Some((prefix_len, len)) = prefixed(rest) {
+        if let Some((prefix_len, len)) = prefixed(kind, rest) {
             let text = &bytes[at + prefix_len..at + prefix_len + len];
             if !NAMES.contains(&text) {
                 out[at + prefix_len..at + prefix_len + len].fill(FILL);
@@ -40,12 +76,15 @@ pub(super) fn shown(bytes: &[u8]) -> Vec<u8> {
         }
         let len = rest.iter().take_while(|byte| is_text(**byte)).count();
         let wide = wide_len(rest);
-        // A number may begin with a high bit, as Thrift's version does; a cut word has letters.
+        let is_wide_cut = at == 0 || at + wide + 1 >= bytes.len();
+        let wide = if wide >= 2 * TEXT_LEN_MIN || is_wide_cut { wide } else { 0 };
+        // A number may begin with a high bit; a cut word has letters.
         let has_letters = rest[..len].iter().any(u8::is_ascii);
         let is_at_edge = (at == 0 || at + len == bytes.len()) && has_letters;
         if len >= TEXT_LEN_MIN || is_at_edge {
             out[at..at + len].fill(FILL);
-        } else if wide > 0 {
+        }
+        if wide > 0 {
             for byte in out[at..at + wide].iter_mut().filter(|byte| **byte != 0) {
                 *byte = FILL;
             }
@@ -55,26 +94,95 @@ pub(super) fn shown(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Returns how many of the first bytes are structure.
+fn opening(kind: Kind, bytes: &[u8]) -> usize {
+    if kind == Kind::Thrift {
+        return message(bytes).or_else(|| Some(4 + message(bytes.get(4..)?)?)).unwrap_or(0);
+    }
+    let known = OPENINGS.iter().find(|(word, _)| bytes.starts_with(word));
+    known.map_or(0, |(_, len)| *len)
+}
+
+/// Returns the length of a message's head, up to the type of its first field.
+fn message(bytes: &[u8]) -> Option<usize> {
+    let word = |at: usize| {
+        let word = bytes.get(at..)?.first_chunk::<4>()?;
+        usize::try_from(u32::from_be_bytes(*word)).ok()
+    };
+    let name = |at: usize, len: usize| {
+        let name = bytes.get(at..at.checked_add(len)?)?;
+        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_:".contains(byte);
+        let digits = name.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let is_name = !name.is_empty() && digits <= 2 && name.iter().all(is_word);
+        (len <= NAME_LEN_MAX && is_name).then_some(at + len)
+    };
+    match bytes {
+        // The binary protocol with a version: kind, name, number.
+        [0x80, 1, _, 1..=4, ..] => Some(name(8, word(4)?)? + 4 + 1),
+        // The compact one: kind, number, name.
+        [0x82, kind, rest @ ..] if kind & 0x1f == 1 => {
+            let number_len = rest.iter().take(5).take_while(|byte| **byte & 0x80 != 0).count() + 1;
+            let len = usize::from(*rest.get(number_len)?);
+            Some(name(2 + number_len + 1, len)? + 1)
+        }
+        // The binary one without: name, kind, number.
+        [0, 0, 0, len, ..] if *len >= 3 => {
+            let kind_at = name(4, word(0)?)?;
+            matches!(bytes.get(kind_at)?, 1..=4).then_some(kind_at + 1 + 4 + 1)
+        }
+        _ => None,
+    }
+}
+
+/// Returns the length of what is known to be structure in a stream of Java's objects.
+fn structure(kind: Kind, rest: &[u8]) -> Option<usize> {
+    if kind != Kind::Rmi {
+        return None;
+    }
+    if let Some((_, len)) = CALLS.iter().find(|(word, _)| rest.starts_with(word)) {
+        return Some(*len);
+    }
+    if let Some(word) = REFERENCES.iter().find(|word| rest.starts_with(word)) {
+        // Newer ones tell beforehand whether they use a factory.
+        let at = word.len() + usize::from(word.len() == REFERENCES[0].len());
+        let host_len = usize::from(u16::from_be_bytes(*rest.get(at..)?.first_chunk()?));
+        let host = rest.get(at + 2..at + 2 + host_len)?;
+        let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-%".contains(byte);
+        let is_named = host_len <= NAME_LEN_MAX && host.iter().all(is_host);
+        return Some(if is_named { at + 2 + host_len + 4 } else { word.len() });
+    }
+    // A class: its name and its number.
+    let [0x72, a, b, name @ ..] = rest else { return None };
+    let len = usize::from(u16::from_be_bytes([*a, *b]));
+    let name = name.get(..len).filter(|_| (1..=NAME_LEN_MAX).contains(&len))?;
+    let is_class = |byte: &u8| byte.is_ascii_alphanumeric() || b"._$[;/".contains(byte);
+    (name.contains(&b'.') && name.iter().all(is_class)).then_some(3 + len + 8)
+}
+
 /// Returns the length of a length and of the text behind it, where one fits the other.
-fn prefixed(rest: &[u8]) -> Option<(usize, usize)> {
+fn prefixed(kind: Kind, rest: &[u8]) -> Option<(usize, usize)> {
     let fits = |prefix_len: usize, len: usize| {
         let text = rest.get(prefix_len..prefix_len.checked_add(len)?)?;
         (len > 0 && text.iter().all(|byte| is_text(*byte))).then_some((prefix_len, len))
     };
+    if let (Kind::Rmi, [0x74, a, b, ..]) = (kind, rest)
+        && let Some(found) = fits(3, usize::from(u16::from_be_bytes([*a, *b])))
+    {
+        return Some(found);
+    }
     let word = rest.first_chunk::<4>();
     let big = word.map_or(0, |word| u32::from_be_bytes(*word));
     let little = word.map_or(0, |word| u32::from_le_bytes(*word));
-    let short = rest.first_chunk().map_or(0, |short| u16::from_be_bytes(*short));
     let small = |len: u32| usize::try_from(len).ok().filter(|len| *len < 1 << 16);
     let by_long = [big, little].into_iter().find_map(|len| fits(4, small(len)?));
-    by_long.or_else(|| fits(2, usize::from(short).checked_sub(0).filter(|len| *len >= 2)?))
+    let short = rest.first_chunk().map_or(0, |short| u16::from_be_bytes(*short));
+    by_long.or_else(|| fits(2, usize::from(short)).filter(|(_, len)| *len >= 2))
 }
 
 /// Returns the length of text in two bytes a character.
 fn wide_len(rest: &[u8]) -> usize {
     let is_wide = |pair: &&[u8]| matches!(**pair, [0, byte] | [byte, 0] if is_text(byte));
-    let len = 2 * rest.chunks_exact(2).take_while(is_wide).count();
-    if len >= 2 * TEXT_LEN_MIN { len } else { 0 }
+    2 * rest.chunks_exact(2).take_while(is_wide).count()
 }
 
 fn is_text(byte: u8) -> bool {

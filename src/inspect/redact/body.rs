@@ -216,6 +216,12 @@ fn is_key_shown(key: &[u8]) -> bool {
         && key.iter().filter(|byte| byte.is_ascii_digit()).count() <= 4
 }
 
+/// Tells whether a word in a tag is a name: no digits beside hyphens, as in a key.
+fn is_name_shown(word: &[u8]) -> bool {
+    let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
+    word.len() <= KEY_LEN_MAX && digits <= 2 && (digits == 0 || !word.contains(&b'-'))
+}
+
 /// Overwrites a number so that it still is one.
 fn number(word: &[u8]) -> Vec<u8> {
     let is_number = word.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte));
@@ -249,7 +255,7 @@ fn tag(tag: &[u8]) -> Vec<u8> {
             let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b":_.-".contains(byte);
             let len = tag[at..].iter().take_while(|byte| is_name(byte)).count();
             let word = &tag[at..at + len];
-            out.extend(if len <= KEY_LEN_MAX { word.to_vec() } else { filled(len) });
+            out.extend(if is_name_shown(word) { word.to_vec() } else { filled(len) });
         } else if byte.is_ascii_whitespace() || b"<>/=?".contains(&byte) {
             out.push(byte);
         } else {

@@ -56,6 +56,9 @@ fn dns(message: &[u8]) -> Vec<u8> {
         at = next;
         let fixed_len = if number < questions { 4 } else { 10 };
         let Some(fixed) = message.get(at..at + fixed_len) else { return out };
+        if !is_type_and_class([fixed[0], fixed[1], fixed[2], fixed[3]]) {
+            return out;
+        }
         out[at..at + fixed_len].copy_from_slice(fixed);
         at += fixed_len;
         if number >= questions {
@@ -63,6 +66,13 @@ fn dns(message: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Tells whether a type and a class may be such: Internet, Chaos, Hesiod, none, any, with the flag of
+/// multicast (RFC 6762 §10.2); the options of RFC 6891 §6.1.2 have a size in place of the class.
+fn is_type_and_class([a, b, c, d]: [u8; 4]) -> bool {
+    let (kind, class) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    kind == 41 || matches!(class & 0x7fff, 1 | 3 | 4 | 254 | 255)
 }
 
 /// Shows the lengths of a name's labels; returns where it ends.

@@ -11,6 +11,12 @@ const WORD_LEN_MAX: usize = 32;
 /// Digits in a segment of a path beyond which it may be a key.
 const WORD_DIGITS_MAX: usize = 4;
 
+/// Digits in a name beyond which it may be a key; percent-encoded ones have some.
+const NAME_DIGITS_MAX: usize = 4;
+
+/// Digits in the name of a header beyond which it may be a key.
+const HEADER_DIGITS_MAX: usize = 2;
+
 /// Headers whose value says nothing about who may do what.
 const PLAIN: [&str; 42] = [
     "accept",
@@ -114,13 +120,20 @@ pub(super) fn value_of(name: &[u8]) -> Value {
     }
 }
 
-/// Splits a line into the name, with what stands up to and behind its colon, and the value.
+/// Splits a line into the name of a header and the place behind its colon.
 pub(super) fn split(line: &[u8]) -> Option<(&[u8], usize)> {
     let colon = memchr::memchr(b':', line)?;
     let name = line[..colon].trim_ascii_end();
     let is_name =
-        !name.is_empty() && name.len() <= NAME_LEN_MAX && name.iter().all(|b| is_token(*b));
+        !name.is_empty() && name.len() <= NAME_LEN_MAX && name.iter().all(|byte| is_token(*byte));
     is_name.then_some((name, colon + 1))
+}
+
+/// Shows the name of a header with its colon, unless it may be a key: a line in the middle of something
+/// else may look like a header.
+pub(super) fn name_shown(name: &[u8]) -> Vec<u8> {
+    let digits = name.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if digits <= HEADER_DIGITS_MAX { name.to_vec() } else { blank(name) }
 }
 
 /// Shows a value with what is around it, line ends included.
@@ -196,16 +209,24 @@ fn cookie(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Shows the name of `name=value`.
+/// Shows the name of `name=value`; not where the equals sign may be the padding of base64.
 pub(super) fn pair_shown(pair: &[u8], rest: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let Some(equals) = memchr::memchr(b'=', pair) else { return rest(pair) };
-    let (name, value) = pair.split_at(equals + 1);
-    let bare = name[..equals].trim_ascii();
-    let is_name = bare.len() <= WORD_LEN_MAX && bare.iter().all(|b| is_token(*b));
-    let mut out =
-        if is_name { name.to_vec() } else { [rest(&name[..equals]).as_slice(), b"="].concat() };
-    out.extend(rest(value));
-    out
+    let (name, value) = (&pair[..equals], &pair[equals + 1..]);
+    let has_value = value.iter().any(|byte| *byte != b'=' && !byte.is_ascii_whitespace());
+    let is_shown = has_value && is_name(name.trim_ascii());
+    let name = if is_shown { name.to_vec() } else { rest(name) };
+    [name.as_slice(), b"=", &rest(value)].concat()
+}
+
+/// Tells whether the name of a parameter or a cookie is a name, and no key.
+fn is_name(name: &[u8]) -> bool {
+    let digits = name.iter().filter(|byte| byte.is_ascii_digit()).count();
+    name.len() <= WORD_LEN_MAX
+        && name.iter().all(|byte| is_token(*byte) || b"[]".contains(byte))
+        && digits <= NAME_DIGITS_MAX
+        && (digits == 0 || !name.contains(&b'-'))
+        && !looks_secret(name)
 }
 
 /// Shows the first line of a message: method, path, names of the query, version; version and status.

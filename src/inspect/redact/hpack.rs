@@ -244,11 +244,10 @@ impl Bits {
         while count > 0 {
             // What the others need at least, and may have at most.
             let (least, most) = ((count - 1) * 5, (count - 1).saturating_mul(30));
+            // No code has nine bits.
             let fits = |len: u32| {
-                len <= total
-                    && total - len >= least
-                    && total - len <= most
-                    && total - len != 9 * u32::from(count == 2)
+                let rest = total.checked_sub(len);
+                rest.is_some_and(|rest| (least..=most).contains(&rest) && (count, rest) != (2, 9))
             };
             let average = total / count;
             let all = || codes.iter().chain(&long);

@@ -184,7 +184,7 @@ impl Http {
             let status = line.split(|byte| *byte == b' ').nth(1).unwrap_or(&[]);
             let digits = std::str::from_utf8(status.trim_ascii()).ok();
             self.message.status = Some(digits.and_then(|digits| digits.parse().ok()).unwrap_or(0));
-        } else if head::split(line).is_some() {
+        } else if head::split(line).is_some_and(|(name, _)| is_telling(name)) {
             // A head that begins with a header.
             return self.header(line);
         }
@@ -229,7 +229,8 @@ impl Http {
         if self.value == Value::Credential && !value.trim_ascii().is_empty() {
             self.value = Value::Secret;
         }
-        Step::Show([&line[..value_at], &shown].concat())
+        let (before, _) = line.split_at(value_at - 1);
+        Step::Show([&head::name_shown(before), &b":"[..], &shown].concat())
     }
 
     fn note(&mut self, name: &[u8], value: &[u8]) {
@@ -320,6 +321,12 @@ impl Http {
         self.state = if len == 0 { State::Trailers } else { State::ChunkData(len) };
         Step::Show([&held[..digits], &extension(&held[digits..=end])].concat())
     }
+}
+
+/// Tells whether a header by itself shows that what begins with it is a head.
+fn is_telling(name: &[u8]) -> bool {
+    let known: [&[u8]; 3] = [b"authorization", b"host", b"proxy-authorization"];
+    known.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Overwrites the extension of a chunk, but for what frames it.

@@ -9,6 +9,7 @@ mod amqp;
 mod ber;
 mod binary;
 mod body;
+mod databridge;
 mod datagram;
 mod head;
 mod hpack;
@@ -105,7 +106,8 @@ struct Half {
 enum Reader {
     Amqp(amqp::Amqp),
     Ber(ber::Framing),
-    Binary,
+    Binary(binary::Kind),
+    Databridge,
     Http(Box<http::Http>),
     Http2(http2::Http2),
     Mqtt,
@@ -159,9 +161,15 @@ impl Redactor {
     /// Learns that a side sends no more.
     pub fn close(&mut self, side: Side, shown: &mut Shown) {
         let half = &mut self.sides[side.index()];
-        if let Reader::Http(http) = &mut half.reader {
-            http.end();
-            half.run(shown);
+        match &mut half.reader {
+            Reader::Http(http) => {
+                http.end();
+                half.run(shown);
+            }
+            // A message that says it is longer ends with the connection.
+            Reader::Ber(ber::Framing::Bare) => shown.add(half.at, &ber::shown(&half.held)),
+            Reader::Syslog => shown.add(half.at, &records::syslog_line(&half.held)),
+            _ => {}
         }
         half.stop();
     }
@@ -278,13 +286,13 @@ impl Reader {
             Protocol::Syslog => Self::Syslog,
             Protocol::Tls => Self::Tls,
             Protocol::Cassandra
-            | Protocol::Databridge
             | Protocol::Hazelcast
             | Protocol::Hdfs
             | Protocol::Kafka
-            | Protocol::Rmi
-            | Protocol::Spark
-            | Protocol::Thrift => Self::Binary,
+            | Protocol::Spark => Self::Binary(binary::Kind::Other),
+            Protocol::Databridge => Self::Databridge,
+            Protocol::Rmi => Self::Binary(binary::Kind::Rmi),
+            Protocol::Thrift => Self::Binary(binary::Kind::Thrift),
             Protocol::Ntp | Protocol::Quic => Self::Stopped,
         }
     }
@@ -293,7 +301,8 @@ impl Reader {
         match self {
             Self::Amqp(amqp) => amqp.step(held),
             Self::Ber(framing) => framing.step(held),
-            Self::Binary => Step::Show(binary::shown(held)),
+            Self::Binary(kind) => Step::Show(binary::shown(*kind, held)),
+            Self::Databridge => databridge::step(held),
             Self::Http(http) => http.step(held),
             Self::Http2(http2) => http2.step(held),
             Self::Mqtt => mqtt::step(held),

@@ -11,6 +11,8 @@ const PACKET_LEN_MAX: u32 = 35_000;
 /// The longest greeting (RFC 4253 §4.2).
 const GREETING_LEN_MAX: usize = 255;
 
+const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+
 mod content {
     pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
     pub(super) const HANDSHAKE: u8 = 22;
@@ -108,7 +110,18 @@ pub(super) fn syslog_line(line: &[u8]) -> Vec<u8> {
     let digits = line.iter().skip(begin + 1).take(4).take_while(|byte| is_digit(byte)).count();
     if line.get(begin) == Some(&b'<') && line.get(begin + 1 + digits) == Some(&b'>') && digits <= 3
     {
-        let end = begin + digits + 2;
+        let text_at = begin + digits + 2;
+        let text = &line[text_at..];
+        // A version (RFC 5424 §6.2.2) or a month (RFC 3164 §4.1.2) tells what it is.
+        let is_month = |word: &[u8]| word[3] == b' ' && MONTHS.chunks(3).any(|m| m == &word[..3]);
+        let more = if text.starts_with(b"1 ") {
+            2
+        } else if text.get(..4).is_some_and(is_month) {
+            4
+        } else {
+            0
+        };
+        let end = text_at + more;
         shown[..end].copy_from_slice(&line[..end]);
     }
     shown

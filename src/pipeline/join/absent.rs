@@ -13,8 +13,8 @@ use crate::report::record::{AlertRecord, Envelope, EvidenceRecord, Record, TagRe
 impl Join<'_> {
     /// Writes what the site expects and the capture did not show. The envelope names the declared ends; an
     /// end that is a zone has no address of its own, and port 0 stands for a client's.
-    pub(super) fn write_absences(&self, seen: &mut Seen<'_>, outputs: &mut Outputs) -> Result<()> {
-        let absences = seen.across.matrices.absences();
+    pub(super) fn write_absences(&self, seen: &mut Seen, outputs: &mut Outputs) -> Result<()> {
+        let absences = seen.across.matrices.absences(self.setting.ground());
         if absences.is_empty() {
             return Ok(());
         }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Join;
 use super::view::View;
+use super::{Join, Setting};
 use crate::packet::At;
 use crate::policy::{
     DisabledRun, EvidenceNote, Finding, FindingKind, MatrixRun, Note, PortState, Reach, Subject,
@@ -13,37 +13,47 @@ use crate::report::record::{RowRecord, RowStatus};
 use crate::report::summary::{NotExercised, ZonePair, ZoneTotals};
 
 /// What is gathered over all flows of a run.
-pub(super) struct Across<'a> {
-    pub(super) matrices: MatrixRun<'a>,
+pub(super) struct Across {
+    pub(super) matrices: MatrixRun,
     pub(super) tokens: TokenUse,
     pub(super) disabled: DisabledRun,
-    /// Counts the looks: a flow's place means nothing in the next one.
-    pub(super) look: u64,
+    /// Flows of earlier looks, and of all so far.
+    flows: [u64; 2],
 }
 
-/// Bits of a flow's number that are its place; the others are the look.
-const PLACE_BITS: u32 = 32;
-
-impl<'a> Across<'a> {
-    pub(super) fn new(setting: &super::Setting<'a>) -> Self {
+impl Across {
+    pub(super) fn new(setting: &Setting<'_>) -> Self {
         Self {
-            matrices: MatrixRun::new(setting.policy, setting.site, setting.catalog),
+            matrices: MatrixRun::new(setting.ground()),
             tokens: TokenUse::default(),
             disabled: DisabledRun::new(setting.site, setting.catalog),
-            look: 0,
+            flows: [0; 2],
         }
+    }
+
+    /// Prepares for other flows than those seen so far, which are gone.
+    pub(super) fn go_on(&mut self) {
+        self.flows[0] = self.flows[1];
+    }
+
+    /// Begins again what rests on the site and the policy, which are other ones now.
+    pub(super) fn renew(&mut self, setting: &Setting<'_>) {
+        self.matrices = MatrixRun::new(setting.ground());
+        self.disabled = DisabledRun::new(setting.site, setting.catalog);
     }
 
     /// Looks at one flow, the `flow`-th of the places; adds what a matrix finds.
     pub(super) fn see(
         &mut self,
+        setting: &Setting<'_>,
         flow: usize,
         view: &View<'_>,
         subject: &Subject<'_>,
         findings: &mut Vec<Finding>,
     ) {
-        self.matrices.flow(subject, findings);
-        self.tokens.flow(subject, self.look << PLACE_BITS | flow as u64);
+        self.matrices.flow(setting.ground(), subject, findings);
+        self.tokens.flow(subject, self.flows[0] + flow as u64);
+        self.flows[1] += 1;
         let reach = if view.is_answered() {
             Reach::Answered
         } else if view.is_refused() {
@@ -55,10 +65,10 @@ impl<'a> Across<'a> {
     }
 
     /// Returns the zones' conversations, where zones or components are known.
-    pub(super) fn zones(&self) -> Option<ZoneTotals> {
+    pub(super) fn zones(&self, setting: &Setting<'_>) -> Option<ZoneTotals> {
         let pairs: Vec<ZonePair> = self
             .matrices
-            .pairs()
+            .pairs(setting.ground())
             .into_iter()
             .map(|(initiator, responder, counts)| ZonePair {
                 initiator,
@@ -75,20 +85,18 @@ impl<'a> Across<'a> {
 
 impl Join<'_> {
     /// Returns the findings that only several flows show, by the flow that they are reported with.
-    pub(super) fn across_flows(&self, across: &Across<'_>) -> BTreeMap<usize, Vec<Finding>> {
+    pub(super) fn across_flows(&self, across: &mut Across) -> BTreeMap<usize, Vec<Finding>> {
         let mut findings = self.shared_tokens(across);
         self.partial_offsets(&mut findings);
         findings
     }
 
-    /// Returns the findings on secrets of which this look showed that several clients present them.
-    pub(super) fn shared_tokens(&self, across: &Across<'_>) -> BTreeMap<usize, Vec<Finding>> {
+    /// Returns the findings on secrets of which it showed since the last call that several clients present
+    /// them, by a flow of those at hand.
+    pub(super) fn shared_tokens(&self, across: &mut Across) -> BTreeMap<usize, Vec<Finding>> {
         let mut findings: BTreeMap<usize, Vec<Finding>> = BTreeMap::new();
         if let Some(rule) = self.setting.policy.rule_of(FindingKind::TokenShared) {
-            for token in across.tokens.shared() {
-                if token.flow >> PLACE_BITS != across.look {
-                    continue;
-                }
+            for token in across.tokens.take_shared() {
                 let others: Vec<String> = token.clients.iter().map(ToString::to_string).collect();
                 let detail = format!(
                     "{} {} was presented by {} clients: {}",
@@ -104,8 +112,9 @@ impl Join<'_> {
                     first: token.first,
                     last: token.last,
                 };
-                let place = token.flow & ((1 << PLACE_BITS) - 1);
-                let flow = usize::try_from(place).unwrap_or(usize::MAX);
+                let before = across.flows[0];
+                let Some(flow) = token.flow.checked_sub(before) else { continue };
+                let flow = usize::try_from(flow).unwrap_or(usize::MAX);
                 self.add(&mut findings, flow, FindingKind::TokenShared, rule, note);
             }
         }
@@ -160,9 +169,9 @@ impl Join<'_> {
     }
 
     /// Returns what became of each row of the matrices.
-    pub(super) fn row_records(&self, across: &Across<'_>) -> Vec<RowRecord> {
+    pub(super) fn row_records(&self, across: &Across) -> Vec<RowRecord> {
         use crate::policy::RowStatus as Status;
-        let rows = across.matrices.rows();
+        let rows = across.matrices.rows(self.setting.ground());
         rows.map(|(matrix, row, counts)| RowRecord {
             timestamp: super::end_of(self.gathered),
             pack: matrix.id.clone(),
@@ -185,7 +194,7 @@ impl Join<'_> {
     }
 
     /// Returns what the capture could not prove.
-    pub(super) fn not_exercised(&self, across: &Across<'_>) -> Vec<NotExercised> {
+    pub(super) fn not_exercised(&self, across: &Across) -> Vec<NotExercised> {
         let mut all = Vec::new();
         for matrix in self.setting.policy.matrices() {
             if let Some(why) = matrix.skipped.filter(|_| matrix.judged || matrix.expected) {

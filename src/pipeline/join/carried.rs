@@ -4,7 +4,6 @@
 //! what is known by then, adds to the sums, and is forgotten. A run over files lets nothing go before its
 //! end.
 
-use super::across::Across;
 use super::hosts::Hosts;
 use super::told::Told;
 use super::{Join, Seen, Setting};
@@ -17,16 +16,16 @@ use crate::pipeline::shard::{Part, Shard};
 
 /// What stays of flows that are gone.
 #[derive(Default)]
-pub struct Carried<'k> {
+pub struct Carried {
     /// What they showed of their hosts.
     pub(super) hosts: Hosts,
     /// The alerts that went out.
     pub(super) told: Told,
-    seen: Option<Seen<'k>>,
+    seen: Option<Seen>,
     flows: u64,
 }
 
-impl<'k> Carried<'k> {
+impl Carried {
     /// Returns how many flows were let go.
     pub fn flows(&self) -> u64 {
         self.flows
@@ -68,13 +67,14 @@ impl<'k> Carried<'k> {
         parts: Vec<Part>,
         gathered: &mut Gathered,
         points: &[ObservationPoint],
-        setting: &Setting<'k>,
+        setting: &Setting<'_>,
         outputs: &mut Outputs,
     ) -> Result<()> {
         self.flows += parts.len() as u64;
         let mut seen = self.seen(gathered, setting);
         for part in parts.iter().filter(|part| part.evicted) {
             seen.ledger.point(part.flow.point).evicted += 1;
+            seen.blind.evicted += u64::from(part.undecided);
         }
         gathered.shards = vec![shard_of(parts)];
         let mut join = Join::new(gathered, points, setting, self);
@@ -90,19 +90,18 @@ impl<'k> Carried<'k> {
         written
     }
 
-    /// Goes over to other rules: what the sums are numbered by has other numbers now. Matrices begin anew.
-    pub fn renumber(&mut self, from: &Setting<'_>, to: &Setting<'k>) {
+    /// Goes over to other rules: what the sums are numbered by has other numbers now.
+    pub fn renumber(&mut self, from: &Setting<'_>, to: &Setting<'_>) {
         if let Some(seen) = &mut self.seen {
-            seen.across = Across::new(to);
             seen.totals.renumber(from.catalog, to.catalog);
             seen.findings.renumber(from.policy, to.policy);
+            seen.across.renew(to);
         }
     }
 
     /// Returns the sums to add to, up to the time that the front has seen.
-    pub(super) fn seen(&mut self, gathered: &Gathered, setting: &Setting<'k>) -> Seen<'k> {
+    pub(super) fn seen(&mut self, gathered: &Gathered, setting: &Setting<'_>) -> Seen {
         let mut seen = self.seen.take().unwrap_or_else(|| Seen::new(gathered, setting));
-        seen.across.look += 1;
         seen.findings.go_on(gathered.front.span);
         seen
     }

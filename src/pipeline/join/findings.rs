@@ -60,7 +60,6 @@ impl Findings {
     pub(super) fn go_on(&mut self, span: Option<(Timestamp, Timestamp)>) {
         let (start, end) = span.unwrap_or_default();
         self.flows.clear();
-        self.across.clear();
         self.timeline.widen(start, end);
     }
 
@@ -137,21 +136,22 @@ impl<'a> Join<'a> {
         flow: usize,
         view: &View<'_>,
         tagged: &Tagged<'_>,
-        seen: &mut Seen<'_>,
+        seen: &mut Seen,
         told: &Told,
     ) {
         let Setting { policy, site, .. } = self.setting;
         let subject = self.subject(view, tagged);
         let mut of_flow = std::mem::take(&mut seen.findings.of_flow);
         policy.judge(&subject, site, &mut of_flow);
-        seen.across.see(flow, view, &subject, &mut of_flow);
+        seen.across.see(self.setting, flow, view, &subject, &mut of_flow);
         if !of_flow.is_empty() {
             let flow = u32::try_from(flow).expect("fewer flows than 32 bits name");
             seen.findings.flows.push(flow);
         }
         for mut finding in of_flow.drain(..) {
-            let before = told.rule_of(view.flow, &finding, policy);
-            finding.rule = before.unwrap_or(finding.rule);
+            if let Some(rule) = told.rule_of(view.flow, &finding, policy) {
+                finding.rule = rule;
+            }
             self.note(&finding, &subject, &mut seen.findings);
         }
         seen.findings.of_flow = of_flow;
@@ -166,19 +166,18 @@ impl<'a> Join<'a> {
     }
 
     /// Adds what only several flows show.
-    pub(super) fn find_across(&self, seen: &mut Seen<'_>) {
-        let extra = self.across_flows(&seen.across);
-        self.add_across(extra, seen);
+    pub(super) fn find_across(&self, seen: &mut Seen) {
+        let extra = self.across_flows(&mut seen.across);
+        self.add_across(extra, &mut seen.findings);
     }
 
     /// Adds what only several flows show and what does not wait for the end.
-    pub(super) fn find_shared(&self, seen: &mut Seen<'_>) {
-        let extra = self.shared_tokens(&seen.across);
-        self.add_across(extra, seen);
+    pub(super) fn find_shared(&self, seen: &mut Seen) {
+        let extra = self.shared_tokens(&mut seen.across);
+        self.add_across(extra, &mut seen.findings);
     }
 
-    fn add_across(&self, extra: BTreeMap<usize, Vec<Finding>>, seen: &mut Seen<'_>) {
-        let findings = &mut seen.findings;
+    fn add_across(&self, extra: BTreeMap<usize, Vec<Finding>>, findings: &mut Findings) {
         for (flow, of_flow) in &extra {
             let view = self.view(&self.places[*flow]);
             let subject = self.subject(&view, self.tags.tagged(self.tag_of[*flow]));
@@ -226,14 +225,15 @@ impl<'a> Join<'a> {
         let desk = self.desk();
         let Setting { policy, site, .. } = self.setting;
         let mut of_flow = Vec::new();
-        let mut matrices = MatrixRun::new(policy, site, self.setting.catalog);
+        let ground = self.setting.ground();
+        let mut matrices = MatrixRun::new(ground);
         for flow in &findings.flows {
             let flow = *flow as usize;
             let view = self.view(&self.places[flow]);
             let tagged = self.tags.tagged(self.tag_of[flow]);
             let subject = self.subject(&view, tagged);
             policy.judge(&subject, site, &mut of_flow);
-            matrices.flow(&subject, &mut of_flow);
+            matrices.flow(ground, &subject, &mut of_flow);
             of_flow.extend(findings.across.get(&flow).into_iter().flatten().cloned());
             let around = self.around(&self.places[flow], &view);
             for mut finding in of_flow.drain(..) {
@@ -258,7 +258,6 @@ impl<'a> Join<'a> {
         let desk = self.desk();
         let Setting { policy, site, .. } = self.setting;
         let (mut seen, mut of_flow) = (Vec::new(), Vec::new());
-        let mut matrices = MatrixRun::new(policy, site, self.setting.catalog);
         for flow in 0..self.places.len() {
             let place = self.places[flow];
             let view = self.view(&place);
@@ -266,7 +265,6 @@ impl<'a> Join<'a> {
             let tagged = self.tags.tagged(tag);
             let subject = self.subject(&view, tagged);
             policy.judge(&subject, site, &mut of_flow);
-            matrices.flow(&subject, &mut of_flow);
             let around = self.around(&place, &view);
             for finding in of_flow.drain(..) {
                 // What speaks against its port may yet turn out to be at home there.

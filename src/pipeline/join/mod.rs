@@ -24,7 +24,7 @@ use crate::capture::{InputSummary, Source};
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::packet::{ObservationPoint, Timestamp};
-use crate::policy::Policy;
+use crate::policy::{Ground, Policy};
 use crate::report::record::{Record, Severity};
 use crate::report::summary::{Provenance, RunRecord, Summary, Totals as TotalsRecord};
 use crate::site::Site;
@@ -57,6 +57,13 @@ pub struct Setting<'a> {
     pub provenance: Provenance,
 }
 
+impl<'a> Setting<'a> {
+    /// Returns what matrices are judged by.
+    fn ground(&self) -> Ground<'a> {
+        Ground { policy: self.policy, site: self.site, catalog: self.catalog }
+    }
+}
+
 /// Everything that the join looks at.
 struct Join<'a> {
     gathered: &'a Gathered,
@@ -70,16 +77,16 @@ struct Join<'a> {
 }
 
 /// What one look at every flow gathers.
-struct Seen<'a> {
+struct Seen {
     findings: Findings,
-    across: Across<'a>,
+    across: Across,
     totals: Totals,
     ledger: Ledger,
     blind: Blind,
 }
 
-impl<'a> Seen<'a> {
-    fn new(gathered: &Gathered, setting: &Setting<'a>) -> Self {
+impl Seen {
+    fn new(gathered: &Gathered, setting: &Setting<'_>) -> Self {
         Self {
             findings: Findings::new(setting.policy, gathered.front.span),
             across: Across::new(setting),
@@ -102,11 +109,11 @@ pub fn report(
 }
 
 /// Writes the report of all that was seen after some flows were judged and let go, and returns its summary.
-pub fn report_after<'k>(
-    mut carried: Carried<'k>,
+pub fn report_after(
+    mut carried: Carried,
     gathered: &Gathered,
     source: &dyn Source,
-    setting: &Setting<'k>,
+    setting: &Setting<'_>,
     outputs: &mut Outputs,
     run: impl FnOnce() -> Option<RunRecord>,
 ) -> Result<Summary> {
@@ -136,7 +143,7 @@ impl<'a> Join<'a> {
         gathered: &'a Gathered,
         points: &'a [ObservationPoint],
         setting: &'a Setting<'a>,
-        carried: &mut Carried<'_>,
+        carried: &mut Carried,
     ) -> Self {
         Self {
             gathered,
@@ -172,7 +179,8 @@ impl<'a> Join<'a> {
     }
 
     /// Says of each flow what it is, judges it, and puts it into the sums and its frames into the ledger.
-    fn look(&mut self, seen: &mut Seen<'_>, told: &Told) {
+    fn look(&mut self, seen: &mut Seen, told: &Told) {
+        seen.across.go_on();
         self.tag_of.reserve_exact(self.places.len());
         for flow in 0..self.places.len() {
             let place = self.places[flow];
@@ -219,7 +227,7 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn summary(&self, seen: &Seen<'_>, inputs: &[InputSummary]) -> Summary {
+    fn summary(&self, seen: &Seen, inputs: &[InputSummary]) -> Summary {
         let span = self.gathered.front.span;
         let catalog = self.setting.catalog;
         let mut provenance = self.setting.provenance.clone();
@@ -239,7 +247,7 @@ impl<'a> Join<'a> {
             services: seen.totals.by_service(catalog),
             unclassified: seen.totals.unclassified(),
             ledger: ledger::record(&ledger, self.points),
-            zones: seen.across.zones(),
+            zones: seen.across.zones(self.setting),
             rules: self.rule_totals(&seen.findings),
             timeline: seen.findings.timeline(),
             baseline_gone: Vec::new(),
@@ -271,8 +279,7 @@ impl<'a> Join<'a> {
         let input = self.points.get(usize::from(view.flow.point.0)).map_or(0, |point| point.input);
         let starts = &self.gathered.front.input_starts;
         // The flow may have begun in an earlier file than the one in which the frame was.
-        let starts = starts.get(input as usize..).unwrap_or_default();
-        let start = starts.iter().rfind(|start| **start <= running);
+        let start = starts[input as usize..].iter().rfind(|start| **start <= running);
         running - start.copied().unwrap_or(1) + 1
     }
 }

@@ -13,6 +13,8 @@ use crate::report::summary::{Outcome, Reason, Verdict};
 pub(super) struct Blind {
     holes: u64,
     cuts: u64,
+    /// Flows that were thrown out before it was known what they are.
+    pub(super) evicted: u64,
 }
 
 impl Blind {
@@ -29,18 +31,12 @@ impl Blind {
 
 impl Join<'_> {
     /// Judges the run.
-    pub(super) fn verdict(
-        &self,
-        seen: &Seen<'_>,
-        ledger: &Ledger,
-        inputs: &[InputSummary],
-    ) -> Verdict {
+    pub(super) fn verdict(&self, seen: &Seen, ledger: &Ledger, inputs: &[InputSummary]) -> Verdict {
         let mut doubts = Doubts::default();
         doubts.add(Doubt::Hole, seen.blind.holes);
         doubts.add(Doubt::Snaplen, seen.blind.cuts);
-        let total = ledger.total();
-        doubts.add(Doubt::Evicted, total.evicted);
-        let Dropped { kernel, ring, queue } = total.dropped;
+        doubts.add(Doubt::Evicted, seen.blind.evicted);
+        let Dropped { kernel, ring, queue } = ledger.total().dropped;
         doubts.add(Doubt::Dropped, kernel + ring + queue);
         let broken = inputs.iter().filter(|input| input.broken.is_some());
         doubts.add(Doubt::UnreadTail, broken.count() as u64);

@@ -203,7 +203,7 @@ pub struct SuppressionRecord {
 }
 
 /// How a finding stands to the baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BaselineState {
     /// The baseline does not have it.

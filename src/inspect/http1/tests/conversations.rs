@@ -173,6 +173,37 @@ fn a_connection_joined_midway_begins_with_the_first_head() {
 }
 
 #[test]
+fn the_middle_of_an_answer_is_no_request_even_if_it_looks_like_one() {
+    let facts = converse(&[(false, TOKEN), (false, TOKEN), (true, TOKEN), (false, OK)], true);
+    assert_eq!((bearer(&facts), facts.requests), (1, 1));
+}
+
+#[test]
+fn a_request_line_longer_than_what_is_held_for_recognition_is_one() {
+    for method in ["GET", "FOO", "get"] {
+        let line = format!("{method} /{}?access_token=abc HTTP/1.1\r\n\r\n", "a".repeat(3000));
+        let pieces: Vec<_> = line.as_bytes().chunks(700).map(|piece| (true, piece)).collect();
+        assert_eq!(bearer(&converse(&pieces, false)), 1, "{method}");
+    }
+}
+
+#[test]
+fn a_line_longer_than_what_is_held_is_a_limit_and_the_next_one_is_read() {
+    let long = format!(
+        "GET / HTTP/1.1\r\nX: {}\rAuthorization: Basic eDp5\r\nAuthorization: Bearer abc\r\n\r\n",
+        "a".repeat(200_000)
+    );
+    for len in [1460, 100_000, 300_000] {
+        let mut pieces: Vec<_> = long.as_bytes().chunks(len).map(|piece| (true, piece)).collect();
+        pieces.push((true, TOKEN));
+        let facts = converse(&pieces, false);
+        assert_eq!(facts.requests, 2);
+        assert_eq!(bearer(&facts), 2);
+        assert_eq!(facts.uninspected.has(Uninspected::LIMIT), len < 300_000);
+    }
+}
+
+#[test]
 fn a_hole_is_skipped_in_a_body_and_ends_the_direction_elsewhere() {
     let (tools, mut facts, at) = (tools(), Facts::default(), At::default());
     let mut http = Http1::new(Side::Low);

@@ -1,5 +1,6 @@
 //! Tests of HTTP/1: what counts, in any pieces, and what does not.
 
+mod captures;
 mod context;
 mod conversations;
 mod credentials;
@@ -10,6 +11,7 @@ use super::*;
 use crate::flow::testing::{CLIENT, SERVER, tcp};
 use crate::inspect::connection::Connection;
 use crate::inspect::secret::Fingerprinter;
+use crate::inspect::testing;
 use crate::inspect::{EvidenceKind, Facts, Options, Protocol, Tools};
 use crate::packet::{TcpFlags, Timestamp};
 
@@ -347,4 +349,44 @@ proptest! {
         let pieces: Vec<_> = whole.chunks(len).map(|piece| (true, piece)).collect();
         prop_assert_eq!(count(&read(&pieces), EvidenceKind::BearerToken), expected);
     }
+
+    #[test]
+    fn no_beginning_of_a_stream_counts_more_than_the_whole(pick in 0usize..TOKENS.len()) {
+        let (stream, expected) = TOKENS[pick];
+        let mut last = 0;
+        for len in 0..=stream.len() {
+            let now = count(&read(&[(true, &stream.as_bytes()[..len])]), EvidenceKind::BearerToken);
+            prop_assert!(last <= now && now <= expected, "{:?}", &stream[..len]);
+            last = now;
+        }
+    }
+}
+
+#[test]
+fn mutations_of_a_whole_conversation_do_not_panic() {
+    let form = "POST /token HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+        Transfer-Encoding: chunked\r\n\r\n11\r\naccess_token=abc&\r\n0\r\n\r\n";
+    let soap = "POST /s HTTP/1.1\r\nContent-Type: text/xml\r\nContent-Length: 83\r\n\r\n\
+        <E:Envelope><UsernameToken><Username>a</Username><Password>b</Password></x></x></x>";
+    let json = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\r\n\
+        {\"access_token\":\"abc\"}";
+    let connect = "CONNECT b:80 HTTP/1.1\r\nExpect: 100-continue\r\n\r\n";
+    let talk = [
+        (true, form),
+        (false, json),
+        (true, soap),
+        (false, "HTTP/1.1 401 No\r\n\r\n"),
+        (true, connect),
+        (false, "HTTP/1.1 200 OK\r\n\r\n"),
+        (true, "GET /ws HTTP/1.1\r\nUpgrade: h2c\r\nAuthorization: Basic YWRtaW46YWRtaW4=\r\n\r\n"),
+        (false, "HTTP/1.1 101 Switching\r\n\r\n"),
+        (true, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
+    ];
+    let side = |from_client| if from_client { testing::CLIENT } else { testing::SERVER };
+    let talk: testing::Talk = talk
+        .iter()
+        .map(|(from_client, text)| (side(*from_client), text.as_bytes().to_vec()))
+        .collect();
+    testing::survives_mutations(|| Http1::new(testing::CLIENT), &talk);
+    testing::survives_mutations(|| Http1::new(testing::CLIENT).midway([true; 2]), &talk);
 }
