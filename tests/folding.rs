@@ -136,7 +136,7 @@ fn watch(name: &str, workers: Workers, memory_limit: u64) -> Vec<Value> {
     outputs.add("memory", Box::new(Ndjson::new(Box::new(out.clone()))));
     let options = Options {
         memory_limit,
-        stats_every: Duration::from_secs(3_600),
+        stats_every: Duration::from_hours(1),
         ask_every: Duration::ZERO,
     };
     let mut source = Slowly::new(name);
