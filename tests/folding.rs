@@ -67,7 +67,7 @@ impl Source for Slowly {
     }
 }
 
-/// The rules, and how many flows the tables held at most.
+/// The rules that ship.
 struct Rules<'k> {
     catalog: &'k Catalog,
     site: &'k Site,
@@ -136,7 +136,7 @@ fn watch(name: &str, workers: Workers, memory_limit: u64) -> Vec<Value> {
     outputs.add("memory", Box::new(Ndjson::new(Box::new(out.clone()))));
     let options = Options {
         memory_limit,
-        stats_every: Duration::from_secs(3_600),
+        stats_every: Duration::from_hours(1),
         ask_every: Duration::ZERO,
     };
     let mut source = Slowly::new(name);
