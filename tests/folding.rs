@@ -134,11 +134,8 @@ fn watch(name: &str, workers: Workers, memory_limit: u64) -> Vec<Value> {
     let out = Shared::default();
     let mut outputs = Outputs::default();
     outputs.add("memory", Box::new(Ndjson::new(Box::new(out.clone()))));
-    let options = Options {
-        memory_limit,
-        stats_every: Duration::from_hours(1),
-        ask_every: Duration::ZERO,
-    };
+    let options =
+        Options { memory_limit, stats_every: Duration::from_hours(1), ask_every: Duration::ZERO };
     let mut source = Slowly::new(name);
     live::run(&mut source, &mut config, &tools, &mut outputs, &mut rules, options).unwrap();
     let bytes = out.0.lock().unwrap().clone();

@@ -17,6 +17,9 @@ use crate::packet::{FlowKey, Packet, PointId, Side, TcpFlags, Timestamp, Transpo
 /// Marks a flow about which inspection has nothing more to learn and nothing to say.
 const NOTHING_TO_SAY: Slot = NO_SLOT - 1;
 
+/// Flags of a segment that says something without payload.
+const CONTROL: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
+
 /// What inspection keeps of one flow.
 enum Inspected {
     /// A TCP connection that is still read.
@@ -132,6 +135,8 @@ impl Shard {
             return (slot == NOTHING_TO_SAY).then_some(Verdict::Enough);
         }
         match packet.key.transport() {
+            // A bare acknowledgement tells a stream nothing.
+            Transport::Tcp if is_empty && !packet.tcp.flags.has(CONTROL) => None,
             Transport::Tcp => self.segment(number, packet, bytes, tools),
             Transport::Udp if !is_empty => self.datagram(number, packet, bytes, tools),
             Transport::Udp => None,
@@ -167,7 +172,7 @@ impl Shard {
     /// Tells whether a verdict that a packet led to holds for its five-tuple: no other connection contends
     /// for it, and this packet does not open or close one.
     pub fn is_settled(&self, packet: &Packet) -> bool {
-        let turns = packet.tcp.flags.has(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST);
+        let turns = packet.tcp.flags.has(CONTROL);
         !turns && self.table.is_contested(packet.hash, &packet.key) == Some(false)
     }
 
@@ -348,7 +353,7 @@ impl Shard {
                 Inspected::Connection(connection) => {
                     undecided = evicted;
                     self.readers -= 1;
-                    self.held -= connection.held_bytes();
+                    self.held = self.held.saturating_sub(connection.held_bytes());
                     Some(connection.finish(ports, tools))
                 }
                 Inspected::Datagrams(datagrams) => {
@@ -399,7 +404,7 @@ impl Shard {
         let (opener, payload) = (flow.tcp.initiator(), packet.payload.of(bytes));
         let before = self.asked.then(|| telling(connection.facts()));
         let progress = connection.packet(packet, payload, start, opener, tools);
-        self.held = self.held + connection.held_bytes() - held_before;
+        self.held = (self.held + connection.held_bytes()).saturating_sub(held_before);
         if before.is_some_and(|before| before != telling(connection.facts())) {
             self.changed.push(number);
         }
@@ -409,7 +414,7 @@ impl Shard {
         let Inspected::Connection(connection) = std::mem::replace(place, Inspected::Free) else {
             return None;
         };
-        self.held -= connection.held_bytes();
+        self.held = self.held.saturating_sub(connection.held_bytes());
         let facts = connection.finish(ports_of(&packet.key), tools);
         self.decide(number, slot, facts);
         Some(Verdict::Enough)
