@@ -43,6 +43,12 @@ impl Trace {
         self.headers_len = 0;
     }
 
+    /// Notes a joined datagram, and where it came from.
+    pub(super) fn join(&mut self, at: u32, origins: &[Origin]) {
+        self.joined_at = Some(at);
+        origins.clone_into(&mut self.origins);
+    }
+
     /// Returns where a fragment's bytes lie in their frames: those of the frame at hand, or, of a fragment
     /// in a joined datagram, those that the datagram came from.
     pub(super) fn of_fragment(&mut self, part: &Part, frame: u64) -> Vec<Origin> {

@@ -167,6 +167,12 @@ fn streams() -> Vec<(Protocol, Vec<u8>)> {
         let frame = [&[1, 0, 0][..], &length(&login), &[0xce]].concat();
         streams.push((Protocol::Amqp, [&b"AMQP\0\0\x09\x01"[..], &frame].concat()));
     }
+    let plain = [b"\0".as_slice(), SECRET, b"\0", SECRET].concat();
+    let content =
+        [&[2, 1, 0, 0, 0, 0x53, 0x41, 0xc0, 9, 3, 0xa3, 5][..], b"PLAIN", &[0xa0]].concat();
+    let content = [&content, &element(0, &plain)[1..], &[0x40]].concat();
+    let len = u32::try_from(content.len() + 4).unwrap().to_be_bytes();
+    streams.push((Protocol::Amqp, [&b"AMQP\x03\x01\0\0"[..], &len, &content].concat()));
     let body = [&length(b"")[..3], &[22][..], &length(b"")[..3], &[22], SECRET, SECRET].concat();
     streams.push((Protocol::Databridge, [&[0][..], &length(&body)].concat()));
     let session = [&[2][..], &length(b"01234567-89ab-cdef-0123-456789abcdef")].concat();
