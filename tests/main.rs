@@ -4,7 +4,9 @@ mod architecture;
 mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
+mod faults;
 mod hostile;
+mod injection;
 mod live;
 mod mutations;
 mod policy;
