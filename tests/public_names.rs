@@ -20,7 +20,7 @@ struct Opinion {
 
 /// Where the opinions are mistaken or miss something: capture, port of one end, the name that is right,
 /// and why.
-const EXCEPTIONS: [(&str, &str, Option<Protocol>, &str); 4] = [
+const EXCEPTIONS: [(&str, &str, Option<Protocol>, &str); 5] = [
     (
         "ndpi__fuzz-2006-06-26-2594.pcap",
         "",
@@ -34,6 +34,12 @@ const EXCEPTIONS: [(&str, &str, Option<Protocol>, &str); 4] = [
         " 80",
         Some(Protocol::Http),
         "both were asked without fragments",
+    ),
+    (
+        "zeek__reassembly.pcap",
+        " 80",
+        Some(Protocol::Http),
+        "the client sends SEARCH with a path that never ends",
     ),
 ];
 

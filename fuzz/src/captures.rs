@@ -164,12 +164,17 @@ pub fn report(data: &[u8]) {
     let is_plain = |c: char| c == '\n' || !portreeve::error::is_unprintable(c);
     assert!(page.text().chars().all(is_plain), "nothing moves the cursor");
     assert!(junit.text().chars().all(|c| matches!(c, '\n' | '\t' | ' '..)), "XML has no controls");
-    let reading =
-        Reading { decode: decode::Options::default(), separate: false, since: None, until: None };
+    let mut reading = Reading {
+        decode: decode::Options::default(),
+        separate: false,
+        since: None,
+        until: None,
+        filter: None,
+    };
     let mut again = Vec::new();
     let subjects = Subjects::new(&seen, &found);
-    let scrubbed =
-        scrub::scrub(|| Ok(Box::new(open())), &reading, &subjects, Scope::Everything, &mut again);
+    let open = || -> portreeve::Result<Box<dyn Source>> { Ok(Box::new(open())) };
+    let scrubbed = scrub::scrub(open, &mut reading, &subjects, Scope::Everything, &mut again);
     let scrubbed = scrubbed.expect("memory takes it");
     assert_eq!(scrubbed.frames, seen.front.frames, "every frame is written");
     let mut copy = Files::from_reader("copy", Cursor::new(again), &Options::default());

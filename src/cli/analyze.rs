@@ -12,9 +12,10 @@ use crate::capture::file::{self, Files, Input};
 use crate::capture::{InputSummary, Source};
 use crate::error::{Error, Result};
 use crate::packet::Timestamp;
+use crate::pipeline::Config;
+use crate::pipeline::bounded::{self, Limit};
 use crate::pipeline::join::{self, Setting};
 use crate::pipeline::scrub::Reading;
-use crate::pipeline::{self, Config};
 use crate::report::summary::{Outcome, Summary};
 
 /// Arguments of `analyze`.
@@ -58,11 +59,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     let bar = progress::bar(&source.progress());
     let (watched, shown, reported) = (source.progress(), bar.clone(), bar.clone());
-    let reading = Reading {
+    let mut reading = Reading {
         decode: decode.clone(),
         separate: args.separate,
         since: args.since,
         until: args.until,
+        filter: run::frame_filter(args.run.filter.as_deref())?,
     };
     let mut config = Config {
         workers,
@@ -74,11 +76,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         on_progress: Box::new(move |_| shown.set_position(watched.read())),
         on_broken: Box::new(move |error| reported.suspend(|| complain(error))),
     };
-    let gathered = pipeline::gather(&mut source, &mut config, &tools)?;
-    bar.finish_and_clear();
-    if gathered.front.frames == 0 && nothing_was_readable(&source.inputs()) {
-        return Err(Error::new("nothing could be read").hint("see the messages above"));
-    }
     let mut provenance = args.run.provenance(&known);
     (provenance.since, provenance.until) = (args.since, args.until);
     let setting = Setting {
@@ -88,19 +85,34 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         fail_on: args.run.fail_on.into(),
         provenance,
     };
+    let limit = Limit { memory: args.run.memory_limit, setting: &setting };
+    let (gathered, carried) =
+        bounded::gather(&mut source, &mut config, &tools, &limit, &mut outputs)?;
+    bar.finish_and_clear();
+    if gathered.front.frames == 0 {
+        something_was_readable(&source.inputs())?;
+    }
     let (packets, bytes) = (gathered.front.frames, gathered.front.wire_bytes);
     let figures = || Some(watch.figures(packets, bytes));
-    let summary = join::report(&gathered, &source, &setting, &mut outputs, figures)?;
+    let summary = join::report_after(carried, &gathered, &source, &setting, &mut outputs, figures)?;
     if let Some(evidence) = evidence {
-        evidence.write(&gathered, &reading, &options)?;
+        evidence.write(&gathered, &mut reading, &options)?;
     }
     // The memory of many flows is the system's to take back, all at once.
     std::mem::forget(gathered);
     Ok(exit_code(&summary))
 }
 
-fn nothing_was_readable(inputs: &[InputSummary]) -> bool {
-    !inputs.is_empty() && inputs.iter().all(|input| input.broken.is_some())
+/// Fails where no input was a capture: that nothing was found in nothing is no pass.
+fn something_was_readable(inputs: &[InputSummary]) -> Result<()> {
+    if inputs.is_empty() {
+        let error = Error::new("there is no capture in what was named");
+        return Err(error.hint("name files, or folders that hold pcap or pcapng files"));
+    }
+    if inputs.iter().all(|input| input.broken.is_some()) {
+        return Err(Error::new("nothing could be read").hint("see the messages above"));
+    }
+    Ok(())
 }
 
 pub(super) fn exit_code(summary: &Summary) -> ExitCode {

@@ -55,7 +55,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         hash_seed: fingerprinter.seed(b"flow keys"),
         ..decode::Options::default()
     };
-    let reading = Reading { decode: decode.clone(), separate: false, since: None, until: None };
+    let mut reading =
+        Reading { decode: decode.clone(), separate: false, since: None, until: None, filter: None };
     let mut config = Config {
         workers: run::workers(None),
         decode,
@@ -95,6 +96,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     join::report(&gathered, &source, &setting, &mut outputs, || None)?;
     let subjects = Subjects::new(&gathered, &found);
     let file = create(&args.output)?;
-    write(&args.output, file, &inputs, &options, &reading, &subjects, Scope::Everything)?;
+    write(&args.output, file, &inputs, &options, &mut reading, &subjects, Scope::Everything)?;
     Ok(ExitCode::SUCCESS)
 }

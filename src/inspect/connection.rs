@@ -133,9 +133,13 @@ impl Connection {
         &self.facts
     }
 
-    /// Returns the bytes held behind holes.
+    /// Returns the bytes that are held: behind holes, and of what is not whole yet.
     pub fn held_bytes(&self) -> usize {
-        self.stream.held_bytes()
+        let of_reader = match &self.reader {
+            Reader::Reading(inspection) => inspection.held_bytes(),
+            _ => 0,
+        };
+        self.stream.held_bytes() + of_reader
     }
 
     /// Ends the connection and returns all that was found.

@@ -63,6 +63,17 @@ impl Inspection {
     }
 }
 
+impl Inspection {
+    /// Returns the bytes of the wire that are held until more come; what no reader holds much of is left
+    /// out.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Http(http) => http.held_bytes(),
+            _ => 0,
+        }
+    }
+}
+
 impl Inspector for Inspection {
     fn data(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> Progress {
         match self {

@@ -22,6 +22,9 @@ const LOOK_AHEAD: usize = 16;
 /// Verdicts that may wait to be taken, in batches; what does not fit comes again.
 const VERDICTS_LEN: usize = 64;
 
+/// How long an answer is waited for before it is asked whether the worker still lives.
+const DEAD_AFTER: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// What the workers have to say about a packet's flow.
 type Verdicts = Vec<(Packet, Verdict)>;
 
@@ -155,6 +158,10 @@ impl Crew for Alone<'_> {
 
     fn answers(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.told)
+    }
+
+    fn all_answers(&mut self) -> Result<Vec<Answer>> {
+        Ok(self.answers())
     }
 }
 
@@ -297,6 +304,20 @@ impl Crew for Threads<'_> {
 
     fn answers(&mut self) -> Vec<Answer> {
         self.told.try_iter().collect()
+    }
+
+    fn all_answers(&mut self) -> Result<Vec<Answer>> {
+        let mut told = Vec::new();
+        while told.len() < self.queues.len() {
+            match self.told.recv_timeout(DEAD_AFTER) {
+                Ok(answer) => told.push(answer),
+                Err(_) if self.handles.iter().any(ScopedJoinHandle::is_finished) => {
+                    return Err(worker_died());
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(told)
     }
 }
 

@@ -62,6 +62,8 @@ pub trait Crew {
     fn verdicts(&mut self, take: &mut dyn FnMut(&Packet, Verdict));
     /// Returns what the workers answered to the questions put to them so far.
     fn answers(&mut self) -> Vec<Answer>;
+    /// Waits until every worker has answered the question that was just put to it.
+    fn all_answers(&mut self) -> Result<Vec<Answer>>;
 }
 
 /// What the front knows at the end.

@@ -22,7 +22,7 @@ pub struct PointLedger {
     pub classified: u64,
     /// Frames whose flow has none.
     pub unclassified: u64,
-    /// Frames of flows that were thrown out of a full table; they are counted in one of the two above.
+    /// Flows that were thrown out of a full table; their frames are counted in one of the two above.
     pub evicted: u64,
     /// Frames that are known to be lost.
     pub dropped: Dropped,

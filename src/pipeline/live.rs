@@ -5,6 +5,7 @@
 //! ended a while ago. The join judges the former at once and the latter for good, on this thread: while it
 //! does, packets wait in the source's own queue. Nothing here waits for a worker.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
@@ -22,14 +23,21 @@ use super::front::{Batch, Crew, Front};
 use super::join::{self, Carried, Setting};
 use super::ledger::Ledger;
 use super::outputs::Outputs;
-use super::shard::{Answer, Ask};
+use super::shard::{Answer, Ask, Part};
 use super::{Config, Gathered, SHARDS, Workers};
 
 /// How often the workers are asked what is new: findings then go out well within 100 ms.
-const ASK_EVERY: Duration = Duration::from_millis(20);
+pub const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// How often they are asked when nothing came: for flows to be let go.
 const ASK_IDLE_EVERY: Duration = Duration::from_millis(500);
+
+/// How often flows that left are judged, and how many at once: some milliseconds of work.
+const FOLD_EVERY: Duration = Duration::from_millis(50);
+const FOLD_AT_ONCE: usize = 1024;
+
+/// Flows that may wait to be judged; when there are more, findings wait instead.
+const LEAVING_MAX: usize = 1 << 17;
 
 /// How often whoever runs this is told how it goes.
 const PULSE_EVERY: Duration = Duration::from_millis(100);
@@ -44,6 +52,8 @@ pub struct Options {
     pub memory_limit: u64,
     /// Time between two `stats` records.
     pub stats_every: Duration,
+    /// Time between two questions to the workers while frames come.
+    pub ask_every: Duration,
 }
 
 /// How it goes.
@@ -106,6 +116,7 @@ pub fn run(
     for told in told {
         live.take(told, source, outputs, watcher)?;
     }
+    live.fold(usize::MAX, source, outputs, watcher)?;
     live.gathered.shards = shards;
     let status = live.status();
     watcher.make_way();
@@ -126,6 +137,9 @@ struct Live {
     awaited: usize,
     asked: Instant,
     asked_frames: u64,
+    /// Flows that left their shards and wait to be judged.
+    leaving: VecDeque<Part>,
+    folded: Instant,
     /// Flows left in the tables by the answers of this turn, and of the last whole one.
     flows_open: [u64; 2],
     stats: Stats,
@@ -151,6 +165,8 @@ impl Live {
             awaited: 0,
             asked: now,
             asked_frames: 0,
+            leaving: VecDeque::new(),
+            folded: now,
             flows_open: [0; 2],
             stats: Stats { at: now, frames: 0, wire_bytes: 0 },
             latency: Histogram::new(LATENCY_DIGITS).expect("three digits are a valid precision"),
@@ -174,6 +190,11 @@ impl Live {
                 self.take(told, source, outputs, watcher)?;
             }
             self.ask(crew)?;
+            if self.leaving.len() > LEAVING_MAX {
+                self.fold(self.leaving.len(), source, outputs, watcher)?;
+            } else if self.folded.elapsed() >= FOLD_EVERY {
+                self.fold(FOLD_AT_ONCE, source, outputs, watcher)?;
+            }
             if pulsed.elapsed() >= PULSE_EVERY {
                 pulsed = Instant::now();
                 self.gathered.front.note_dropped(source);
@@ -196,7 +217,7 @@ impl Live {
     fn ask(&mut self, crew: &mut dyn Crew) -> Result<()> {
         let front = &self.gathered.front;
         let is_idle = front.frames == self.asked_frames;
-        let every = if is_idle { ASK_IDLE_EVERY } else { ASK_EVERY };
+        let every = if is_idle { ASK_IDLE_EVERY } else { self.options.ask_every };
         if self.awaited > 0 || self.asked.elapsed() < every {
             return Ok(());
         }
@@ -215,7 +236,7 @@ impl Live {
         let cost_max = usize::try_from(self.options.memory_limit).unwrap_or(usize::MAX) / SHARDS;
         for worker in 0..crew.workers() {
             let mut batch = crew.batch();
-            batch.ask = Some(Ask { turn: self.turn, now, cost_max });
+            batch.ask = Some(Ask { turn: self.turn, news: true, now, cost_max });
             crew.send(worker, batch)?;
             self.awaited += 1;
         }
@@ -248,13 +269,27 @@ impl Live {
                 let _ = self.latency.record(now.since(time));
             }
         }
-        if !told.folded.is_empty() {
-            watcher.make_way();
-            let setting = watcher.setting();
-            self.carried.fold(told.folded, &mut self.gathered, points, &setting, outputs)?;
-            outputs.flush()?;
-        }
+        self.leaving.extend(told.folded);
         Ok(())
+    }
+
+    /// Judges flows that left for good: some at a time, so that no finding waits for all of them.
+    fn fold(
+        &mut self,
+        parts: usize,
+        source: &dyn Source,
+        outputs: &mut Outputs,
+        watcher: &mut dyn Watcher,
+    ) -> Result<()> {
+        let parts: Vec<Part> = self.leaving.drain(..parts.min(self.leaving.len())).collect();
+        if parts.is_empty() {
+            return Ok(());
+        }
+        self.folded = Instant::now();
+        watcher.make_way();
+        let (setting, points) = (watcher.setting(), source.points());
+        self.carried.fold(parts, &mut self.gathered, points, &setting, outputs)?;
+        outputs.flush()
     }
 
     fn status(&self) -> Status {
@@ -266,7 +301,7 @@ impl Live {
             frames: front.frames,
             wire_bytes: front.wire_bytes,
             flows_open,
-            flows: self.carried.flows() + flows_open,
+            flows: self.carried.flows() + self.leaving.len() as u64 + flows_open,
             alerts: self.carried.alerts(),
             lost: dropped.kernel + dropped.ring + dropped.queue,
         }

@@ -4,6 +4,7 @@
 //! a [`crew`] of workers owns; at the end their flows and facts meet in the [`join`], where what concerns
 //! several flows is found, the policy runs, and the records go out in order.
 
+pub mod bounded;
 pub mod crew;
 pub mod front;
 pub mod join;

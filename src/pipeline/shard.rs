@@ -39,14 +39,34 @@ const SWEEP_TURNS: u32 = 16;
 /// What a flow costs in the table and its index, in bytes; see the memory limit.
 const FLOW_COST: usize = size_of::<Flow>() + 16;
 
-/// What a flow that is looked into costs beside, in bytes: its reader and the bytes held, on average.
-const INSPECTED_COST: usize = 2 << 10;
+/// What a flow that is looked into costs beside, in bytes: its reader; bytes that are held come on top.
+const READER_COST: usize = 1 << 10;
+
+/// What is known of a decided flow costs, in bytes, on average.
+const FACTS_COST: usize = 384;
+
+/// What would be lost with a flow. Ordered: the first is let go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// Nothing: it ended.
+    Ended,
+    /// A SYN that nobody answered.
+    Attempt,
+    /// Counts: what it is, is known.
+    Decided,
+    /// An exchange that is still looked into.
+    Datagrams,
+    /// A connection that is still looked into.
+    Connection,
+}
 
 /// A question to the shards while the run goes on.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
     /// Counts the questions.
     pub turn: u32,
+    /// Asks what is new and what ended; otherwise only for room.
+    pub news: bool,
     /// The latest packet's time.
     pub now: Timestamp,
     /// Bytes that all flows of one shard may cost.
@@ -74,6 +94,8 @@ pub struct Part {
     pub elsewhere: Vec<(PointId, u64)>,
     /// It was thrown out of a full table, and more of it may come.
     pub evicted: bool,
+    /// It was thrown out while it was still looked into.
+    pub undecided: bool,
 }
 
 /// The flows of one logical shard.
@@ -84,6 +106,10 @@ pub struct Shard {
     free: Vec<Slot>,
     /// Frames of flows that were seen at another point than the flow's first one.
     elsewhere: BTreeMap<(FlowNumber, PointId), u64>,
+    /// Bytes that connections hold: behind holes, of heads that are not whole.
+    held: usize,
+    /// Connections and exchanges that are still looked into.
+    readers: usize,
     /// Flows about which something new was found since the last question.
     changed: Vec<FlowNumber>,
     /// Somebody asks what is new.
@@ -124,6 +150,7 @@ impl Shard {
         }
         let flow = self.table.flow_mut(number);
         if flow.slot == NO_SLOT {
+            self.readers += 1;
             let transport = packet.key.transport();
             flow.slot = place(&mut self.inspected, &mut self.free, || match transport {
                 Transport::Tcp => Inspected::Connection(Box::default()),
@@ -217,6 +244,20 @@ impl Shard {
 
     /// Answers what is new, and lets go of flows that ended a while ago or that there is no room for.
     pub fn answer(&mut self, ask: &Ask, index: usize, told: &mut Answer, tools: &Tools) {
+        if ask.news {
+            self.tell_news(told);
+            if (ask.turn as usize).wrapping_add(index).is_multiple_of(SWEEP_TURNS as usize) {
+                self.sweep(ask.now, told, tools);
+            }
+        }
+        if self.cost() > ask.cost_max {
+            self.make_room(ask, told, tools);
+        }
+        told.flows += self.len() as u64;
+    }
+
+    /// Copies the flows about which something new was found.
+    fn tell_news(&mut self, told: &mut Answer) {
         self.asked = true;
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();
@@ -230,15 +271,9 @@ impl Shard {
                 facts: self.facts(number).cloned(),
                 elsewhere: self.elsewhere(number).collect(),
                 evicted: false,
+                undecided: false,
             });
         }
-        if (ask.turn as usize).wrapping_add(index).is_multiple_of(SWEEP_TURNS as usize) {
-            self.sweep(ask.now, told, tools);
-        }
-        if self.cost() > ask.cost_max {
-            self.make_room(ask, told, tools);
-        }
-        told.flows += self.len() as u64;
     }
 
     /// Takes in a flow that left another shard.
@@ -264,33 +299,63 @@ impl Shard {
         }
     }
 
-    /// Lets go of an eighth of the flows: those that ended, then those that were silent for longest.
+    /// Lets go of an eighth of what flows may cost: first what ended, then attempts that nobody answered,
+    /// then what is decided, each the longest silent first; what is still looked into goes last.
     #[cold]
     fn make_room(&mut self, ask: &Ask, told: &mut Answer, tools: &Tools) {
+        let spare = ask.cost_max - ask.cost_max / 8;
         let mut order: Vec<_> = self
             .flows()
-            .map(|(number, flow)| (!flow.is_over(ask.now), flow.last, number))
+            .map(|(number, flow)| (self.worth(flow, ask.now), flow.last, number))
             .collect();
-        order.sort_unstable();
-        let spare = ask.cost_max - ask.cost_max / 8;
-        for (goes_on, _, number) in order {
+        // A guess at how many have to go; sorting all of them would cost more than letting some go.
+        let excess = self.cost().saturating_sub(spare) / FLOW_COST + 1;
+        if excess < order.len() {
+            order.select_nth_unstable(excess);
+            order[..=excess].sort_unstable();
+        } else {
+            order.sort_unstable();
+        }
+        for (worth, _, number) in order {
             if self.cost() <= spare {
                 break;
             }
             self.table.settle(number);
-            self.fold(number, goes_on, told, tools);
+            self.fold(number, worth > Worth::Ended, told, tools);
+        }
+    }
+
+    /// Returns what would be lost with a flow.
+    fn worth(&self, flow: &Flow, now: Timestamp) -> Worth {
+        if flow.is_over(now) {
+            return Worth::Ended;
+        }
+        match self.inspected.get(flow.slot as usize) {
+            Some(Inspected::Connection(_)) => Worth::Connection,
+            Some(Inspected::Datagrams(_)) => Worth::Datagrams,
+            _ if !flow.tcp.is_answered() && !flow.has_payload() => Worth::Attempt,
+            _ => Worth::Decided,
         }
     }
 
     /// Hands a flow to whoever asks and forgets it.
     fn fold(&mut self, number: FlowNumber, evicted: bool, told: &mut Answer, tools: &Tools) {
         let Some(flow) = self.table.remove(number) else { return };
-        let mut facts = None;
+        let (mut facts, mut undecided) = (None, false);
         if let Some(place) = self.inspected.get_mut(flow.slot as usize) {
             let ports = ports_of(&flow.key);
             facts = match std::mem::replace(place, Inspected::Free) {
-                Inspected::Connection(connection) => Some(connection.finish(ports, tools)),
-                Inspected::Datagrams(datagrams) => Some(datagrams.finish()),
+                Inspected::Connection(connection) => {
+                    undecided = evicted;
+                    self.readers -= 1;
+                    self.held -= connection.held_bytes();
+                    Some(connection.finish(ports, tools))
+                }
+                Inspected::Datagrams(datagrams) => {
+                    undecided = evicted && datagrams.facts().protocol.is_none();
+                    self.readers -= 1;
+                    Some(datagrams.finish())
+                }
                 Inspected::Facts(facts) => Some(*facts),
                 Inspected::Free => None,
             };
@@ -300,13 +365,13 @@ impl Shard {
         for (point, _) in &elsewhere {
             self.elsewhere.remove(&(number, *point));
         }
-        told.folded.push(Part { flow, facts, elsewhere, evicted });
+        told.folded.push(Part { flow, facts, elsewhere, evicted, undecided });
     }
 
     /// Returns what the flows cost, in bytes.
     fn cost(&self) -> usize {
-        let inspected = self.inspected.len() - self.free.len();
-        self.table.len() * FLOW_COST + inspected * INSPECTED_COST
+        let decided = self.inspected.len() - self.free.len() - self.readers;
+        self.table.len() * FLOW_COST + decided * FACTS_COST + self.readers * READER_COST + self.held
     }
 
     fn segment(
@@ -318,6 +383,7 @@ impl Shard {
     ) -> Option<Verdict> {
         let flow = self.table.flow_mut(number);
         if flow.slot == NO_SLOT {
+            self.readers += 1;
             flow.slot =
                 place(
                     &mut self.inspected,
@@ -328,10 +394,12 @@ impl Shard {
         let slot = flow.slot;
         let place = &mut self.inspected[slot as usize];
         let Inspected::Connection(connection) = place else { return Some(Verdict::Enough) };
+        let held_before = connection.held_bytes();
         let start = flow.tcp.stream_start(packet.side);
         let (opener, payload) = (flow.tcp.initiator(), packet.payload.of(bytes));
         let before = self.asked.then(|| telling(connection.facts()));
         let progress = connection.packet(packet, payload, start, opener, tools);
+        self.held = self.held + connection.held_bytes() - held_before;
         if before.is_some_and(|before| before != telling(connection.facts())) {
             self.changed.push(number);
         }
@@ -341,6 +409,7 @@ impl Shard {
         let Inspected::Connection(connection) = std::mem::replace(place, Inspected::Free) else {
             return None;
         };
+        self.held -= connection.held_bytes();
         let facts = connection.finish(ports_of(&packet.key), tools);
         self.decide(number, slot, facts);
         Some(Verdict::Enough)
@@ -355,6 +424,7 @@ impl Shard {
     ) -> Option<Verdict> {
         let flow = self.table.flow_mut(number);
         if flow.slot == NO_SLOT {
+            self.readers += 1;
             flow.slot =
                 place(&mut self.inspected, &mut self.free, || Inspected::Datagrams(Box::default()));
         }
@@ -379,6 +449,7 @@ impl Shard {
 
     /// Keeps what was found, or frees the place when that is nothing.
     fn decide(&mut self, number: FlowNumber, slot: Slot, facts: Facts) {
+        self.readers -= 1;
         if facts == Facts::default() {
             self.free.push(slot);
             self.table.flow_mut(number).slot = NOTHING_TO_SAY;

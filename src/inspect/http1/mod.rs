@@ -136,6 +136,11 @@ impl Http1 {
         self
     }
 
+    /// Returns the bytes of heads that are held.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.requests.held.len() + self.responses.held.len()
+    }
+
     fn half(&mut self, side: Side) -> &mut Half {
         if side == self.client { &mut self.requests } else { &mut self.responses }
     }

@@ -158,8 +158,9 @@ impl Http {
         if records::is_hello(held) {
             return Step::Become(Reader::Tls);
         }
-        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        if held.len() >= 3 && PREFACE.starts_with(&held[..held.len().min(PREFACE.len())]) {
+        if held.len() >= 3
+            && http2::PREFACE.starts_with(&held[..held.len().min(http2::PREFACE.len())])
+        {
             return Step::Become(Reader::Http2(http2::Http2::default()));
         }
         if !begins(held) {
@@ -338,7 +339,7 @@ fn extension(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Shows the line that a proxy puts before everything: addresses and ports (HAProxy's PROXY protocol).
+/// Shows the line that a proxy puts before everything: addresses and ports (the PROXY protocol).
 fn proxy_line(held: &[u8]) -> Option<Step> {
     const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
     if held.starts_with(BINARY) {

@@ -34,7 +34,7 @@ fn leak(bytes: &[u8]) -> Option<&'static [u8]> {
 }
 
 fn with_secret(text: &str) -> Vec<u8> {
-    text.replace("$", std::str::from_utf8(SECRET).unwrap()).into_bytes()
+    text.replace('$', std::str::from_utf8(SECRET).unwrap()).into_bytes()
 }
 
 fn length(bytes: &[u8]) -> Vec<u8> {
@@ -110,7 +110,7 @@ fn http2_stream() -> Vec<u8> {
     let block = [
         &[0x82, 0x44][..],
         &text(&path),
-        &[0x40 | 23],
+        &[0x57],
         &text(&bearer),
         &[0x40],
         &text(b"x-key"),

@@ -84,9 +84,16 @@ impl Across {
 }
 
 impl Join<'_> {
-    /// Returns the findings that only several flows show and that are new, by the flow that they are
-    /// reported with: one of those at hand.
+    /// Returns the findings that only several flows show, by the flow that they are reported with.
     pub(super) fn across_flows(&self, across: &mut Across) -> BTreeMap<usize, Vec<Finding>> {
+        let mut findings = self.shared_tokens(across);
+        self.partial_offsets(&mut findings);
+        findings
+    }
+
+    /// Returns the findings on secrets of which it showed since the last call that several clients present
+    /// them, by a flow of those at hand.
+    pub(super) fn shared_tokens(&self, across: &mut Across) -> BTreeMap<usize, Vec<Finding>> {
         let mut findings: BTreeMap<usize, Vec<Finding>> = BTreeMap::new();
         if let Some(rule) = self.setting.policy.rule_of(FindingKind::TokenShared) {
             for token in across.tokens.take_shared() {
@@ -111,7 +118,6 @@ impl Join<'_> {
                 self.add(&mut findings, flow, FindingKind::TokenShared, rule, note);
             }
         }
-        self.partial_offsets(&mut findings);
         findings
     }
 

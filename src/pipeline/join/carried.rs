@@ -73,13 +73,14 @@ impl Carried {
         self.flows += parts.len() as u64;
         let mut seen = self.seen(gathered, setting);
         for part in parts.iter().filter(|part| part.evicted) {
-            seen.ledger.point(part.flow.point).evicted += part.flow.packets_total();
+            seen.ledger.point(part.flow.point).evicted += 1;
+            seen.blind.evicted += u64::from(part.undecided);
         }
         gathered.shards = vec![shard_of(parts)];
         let mut join = Join::new(gathered, points, setting, self);
         join.meet_hosts();
         join.look(&mut seen, &self.told);
-        join.find_across(&mut seen);
+        join.find_shared(&mut seen);
         let written = join
             .write_alerts(&seen.findings, &mut self.told, outputs)
             .and_then(|()| join.write_flows(outputs));

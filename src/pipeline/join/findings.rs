@@ -168,7 +168,16 @@ impl<'a> Join<'a> {
     /// Adds what only several flows show.
     pub(super) fn find_across(&self, seen: &mut Seen) {
         let extra = self.across_flows(&mut seen.across);
-        let findings = &mut seen.findings;
+        self.add_across(extra, &mut seen.findings);
+    }
+
+    /// Adds what only several flows show and what does not wait for the end.
+    pub(super) fn find_shared(&self, seen: &mut Seen) {
+        let extra = self.shared_tokens(&mut seen.across);
+        self.add_across(extra, &mut seen.findings);
+    }
+
+    fn add_across(&self, extra: BTreeMap<usize, Vec<Finding>>, findings: &mut Findings) {
         for (flow, of_flow) in &extra {
             let view = self.view(&self.places[*flow]);
             let subject = self.subject(&view, self.tags.tagged(self.tag_of[*flow]));

@@ -7,7 +7,7 @@ use std::io::Write;
 use foldhash::fast::FixedState;
 
 use super::plan::{Plans, first_byte};
-use super::{Reading, Scope, Seen, Subject, Subjects, Visitor, cannot_write};
+use super::{Scope, Seen, Subject, Subjects, Visitor, cannot_write};
 use crate::capture::write::PcapngWriter;
 use crate::capture::{Block, FrameRecord};
 use crate::decode::{self, Decoded, Decoder, Origin, Stop};
@@ -45,7 +45,7 @@ pub(super) struct Frames<'a, W: Write> {
     subjects: &'a Subjects,
     plans: Plans,
     scope: Scope,
-    decode: &'a decode::Options,
+    decode: decode::Options,
     writer: PcapngWriter<W>,
     table: Table,
     /// How far each side of a connection has come.
@@ -76,21 +76,21 @@ impl<'a, W: Write> Frames<'a, W> {
         subjects: &'a Subjects,
         plans: Plans,
         scope: Scope,
-        reading: &'a Reading,
+        decode: &decode::Options,
         writer: PcapngWriter<W>,
     ) -> Self {
         Self {
             subjects,
             plans,
             scope,
-            decode: &reading.decode,
+            decode: decode.clone(),
             writer,
             table: Table::default(),
             reached: HashMap::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             copies: HashMap::new(),
-            hasher: FixedState::with_seed(reading.decode.hash_seed),
+            hasher: FixedState::with_seed(decode.hash_seed),
             points: Vec::new(),
             written: 0,
         }

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Gathered;
+use super::{FrameFilter, Gathered};
 use crate::capture::write::PcapngWriter;
 use crate::capture::{Block, Event, FrameRecord, Source};
 use crate::decode::{self, Decoded, Decoder};
@@ -62,7 +62,6 @@ pub enum Scope {
 }
 
 /// How the inputs were read; they are read the same way again.
-#[derive(Debug, Clone)]
 pub struct Reading {
     /// How frames are read.
     pub decode: decode::Options,
@@ -72,6 +71,8 @@ pub struct Reading {
     pub since: Option<Timestamp>,
     /// Frames after this time are left out.
     pub until: Option<Timestamp>,
+    /// Frames that it rejects are left out.
+    pub filter: Option<FrameFilter>,
 }
 
 /// What is known of the flows of a run.
@@ -118,7 +119,7 @@ impl Subjects {
 /// Reads sources that give the same frames, and writes them without secrets.
 pub fn scrub(
     mut open: impl FnMut() -> Result<Box<dyn Source>>,
-    reading: &Reading,
+    reading: &mut Reading,
     subjects: &Subjects,
     scope: Scope,
     out: impl Write,
@@ -129,12 +130,13 @@ pub fn scrub(
     let is_limited = plans.is_limited;
     let program = concat!("portreeve ", env!("CARGO_PKG_VERSION"));
     let writer = PcapngWriter::new(out, program).map_err(cannot_write)?;
-    let mut frames = Frames::new(subjects, plans, scope, reading, writer);
+    let mut frames = Frames::new(subjects, plans, scope, &reading.decode, writer);
     read(open()?.as_mut(), reading, &mut frames)?;
     let frames = frames.finish()?;
     Ok(Scrubbed { frames, is_limited })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
 fn cannot_write(error: io::Error) -> Error {
     Error::new(format!("cannot be written: {error}"))
 }
@@ -158,7 +160,7 @@ trait Visitor {
 }
 
 /// Reads a source to its end, as a run does.
-fn read(source: &mut dyn Source, reading: &Reading, visitor: &mut impl Visitor) -> Result<()> {
+fn read(source: &mut dyn Source, reading: &mut Reading, visitor: &mut impl Visitor) -> Result<()> {
     let mut decoder = Decoder::traced(reading.decode.clone());
     let (mut block, mut number, mut input) = (Block::default(), 0, None);
     loop {
@@ -198,8 +200,9 @@ fn read(source: &mut dyn Source, reading: &Reading, visitor: &mut impl Visitor) 
 }
 
 impl Reading {
-    fn keeps(&self, frame: &Frame<'_>) -> bool {
-        self.since.is_none_or(|since| frame.time >= since)
-            && self.until.is_none_or(|until| frame.time <= until)
+    fn keeps(&mut self, frame: &Frame<'_>) -> bool {
+        let in_span = self.since.is_none_or(|since| frame.time >= since)
+            && self.until.is_none_or(|until| frame.time <= until);
+        in_span && self.filter.as_mut().is_none_or(|filter| filter(frame))
     }
 }

@@ -1,0 +1,122 @@
+//! A run over files within a memory limit.
+//!
+//! Every so many frames the shards are asked for room. A shard that has none lets flows go: what ended,
+//! then attempts that nobody answered, then what is decided, and what is still looked into last. These
+//! flows are judged, written and summed up at once, and then forgotten. The questions stand at the same
+//! frames of a file however many workers there are, and each shard answers for itself, so that the report
+//! does not depend on who shares the work.
+
+use crate::capture::Source;
+use crate::error::Result;
+use crate::inspect::Tools;
+
+use super::crew::{Alone, Threads};
+use super::front::{Batch, Crew, Front};
+use super::join::{Carried, Setting};
+use super::outputs::Outputs;
+use super::shard::Ask;
+use super::{Config, Gathered, SHARDS, Workers};
+
+/// Frames between two questions: in between the flows grow by some 50 MB at most.
+const ASK_EVERY: u64 = 1 << 18;
+
+/// What the limit stands to the flows' cost as: the allocator's own, the join's lists and the blocks come
+/// on top of what is counted.
+const COUNTED_SHARE: u64 = 2;
+
+/// How much memory flows may take, and what is made of those that go.
+pub struct Limit<'a> {
+    /// Bytes in all.
+    pub memory: u64,
+    /// By which flows that go are judged.
+    pub setting: &'a Setting<'a>,
+}
+
+/// Reads a source to its end; returns what was seen and what stays of the flows that had to go.
+pub fn gather(
+    source: &mut dyn Source,
+    config: &mut Config,
+    tools: &Tools,
+    limit: &Limit<'_>,
+    outputs: &mut Outputs,
+) -> Result<(Gathered, Carried)> {
+    let mut run = Run {
+        gathered: Gathered { front: Front::new(config), shards: Vec::new() },
+        carried: Carried::default(),
+        asked_frames: 0,
+        turn: 0,
+    };
+    let shards = match config.workers {
+        Workers::Inline => {
+            let mut crew = Alone::new(tools);
+            run.read(source, config, &mut crew, limit, outputs)?;
+            crew.finish()
+        }
+        Workers::Threads(workers) => std::thread::scope(|scope| {
+            let mut crew = Threads::start(scope, workers.get(), tools)?;
+            let read = run.read(source, config, &mut crew, limit, outputs);
+            // A dead worker is why the front could not go on, and the better message.
+            let shards = crew.finish()?;
+            read.map(|()| shards)
+        })?,
+    };
+    run.gathered.shards = shards;
+    Ok((run.gathered, run.carried))
+}
+
+struct Run {
+    gathered: Gathered,
+    carried: Carried,
+    asked_frames: u64,
+    turn: u32,
+}
+
+impl Run {
+    fn read(
+        &mut self,
+        source: &mut dyn Source,
+        config: &mut Config,
+        crew: &mut dyn Crew,
+        limit: &Limit<'_>,
+        outputs: &mut Outputs,
+    ) -> Result<()> {
+        let mut batches: Vec<Batch> = (0..crew.workers()).map(|_| crew.batch()).collect();
+        while self.gathered.front.step(source, config, crew, &mut batches)? {
+            if self.gathered.front.frames - self.asked_frames >= ASK_EVERY {
+                self.asked_frames = self.gathered.front.frames;
+                self.make_room(source, crew, limit, outputs)?;
+            }
+        }
+        self.gathered.front.close(source);
+        Ok(())
+    }
+
+    /// Asks every shard for room and folds what had to go.
+    fn make_room(
+        &mut self,
+        source: &dyn Source,
+        crew: &mut dyn Crew,
+        limit: &Limit<'_>,
+        outputs: &mut Outputs,
+    ) -> Result<()> {
+        self.turn = self.turn.wrapping_add(1);
+        let now = self.gathered.front.span.map(|(_, latest)| latest).unwrap_or_default();
+        let share = limit.memory / COUNTED_SHARE;
+        let cost_max = usize::try_from(share).unwrap_or(usize::MAX) / SHARDS;
+        for worker in 0..crew.workers() {
+            let mut batch = crew.batch();
+            batch.ask = Some(Ask { turn: self.turn, news: false, now, cost_max });
+            crew.send(worker, batch)?;
+        }
+        let mut parts = Vec::new();
+        for told in crew.all_answers()? {
+            parts.extend(told.folded);
+        }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        // The workers answer in any order.
+        parts.sort_unstable_by_key(|part| (part.flow.first.frame, part.flow.key));
+        self.carried.fold(parts, &mut self.gathered, source.points(), limit.setting, outputs)
+    }
+}
