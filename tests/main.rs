@@ -4,9 +4,11 @@ mod architecture;
 mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
+mod faults;
 #[cfg(feature = "live")]
 mod folding;
 mod hostile;
+mod injection;
 #[cfg(feature = "live")]
 mod live;
 mod mutations;
