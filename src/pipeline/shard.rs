@@ -400,10 +400,10 @@ impl Shard {
         let place = &mut self.inspected[slot as usize];
         let Inspected::Connection(connection) = place else { return Some(Verdict::Enough) };
         let held_before = connection.held_bytes();
-        let start = flow.tcp.stream_start(packet.side);
+        let starts = Side::BOTH.map(|side| flow.tcp.stream_start(side));
         let (opener, payload) = (flow.tcp.initiator(), packet.payload.of(bytes));
         let before = self.asked.then(|| telling(connection.facts()));
-        let progress = connection.packet(packet, payload, start, opener, tools);
+        let progress = connection.packet(packet, payload, starts, opener, tools);
         self.held = (self.held + connection.held_bytes()).saturating_sub(held_before);
         if before.is_some_and(|before| before != telling(connection.facts())) {
             self.changed.push(number);
