@@ -134,6 +134,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         &mut watcher,
         options,
     )?;
+    run::write_baseline(&args.run, &watcher.known, summary.timestamp)?;
     watcher.service.say("STOPPING=1");
     Ok(exit_code(&summary))
 }
@@ -216,6 +217,7 @@ impl LiveWatcher<'_> {
             catalog: &known.catalog,
             site: &known.site,
             policy: &known.policy,
+            past: &known.past,
             fail_on: self.args.run.fail_on.into(),
             provenance: self.args.run.provenance(known),
         }
