@@ -63,7 +63,7 @@ fn scrubbed(file: &[u8]) -> Vec<u8> {
 /// Returns what must be the same: each flow's packets and bytes, whether it was refused, and the stops.
 fn outline(file: &[u8]) -> (Vec<String>, String) {
     let gathered = run(file);
-    let flows = gathered.shards.iter().flat_map(|shard| shard.flows());
+    let flows = gathered.shards.iter().flat_map(crate::pipeline::shard::Shard::flows);
     let mut flows: Vec<_> = flows
         .map(|(_, flow)| {
             format!("{:?} {:?} {:?} {}", flow.key, flow.packets, flow.bytes, flow.is_refused())
