@@ -4,8 +4,14 @@ mod architecture;
 mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
+mod faults;
+#[cfg(feature = "live")]
+mod folding;
 mod hostile;
+mod injection;
+#[cfg(feature = "live")]
 mod live;
+mod mutations;
 mod policy;
 mod public;
 mod public_names;

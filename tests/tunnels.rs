@@ -6,6 +6,7 @@ use std::path::Path;
 
 use etherparse::PacketBuilder;
 use portreeve::pipeline::Gathered;
+use portreeve::pipeline::shard::Shard;
 use serde_json::Value;
 
 use crate::support::{Sum, analyze, evidence, gathered, number, of_type, own, public_set};
@@ -310,15 +311,18 @@ fn fragments(ip: &[u8], id: u8) -> Vec<Vec<u8>> {
         } else {
             head[2..4].copy_from_slice(&be(u16::try_from(part.len() + 20).unwrap()));
             head[4..6].copy_from_slice(&[0, id]);
-            head[6..8].copy_from_slice(&be(start / 8 | more << 13));
+            head[6..8].copy_from_slice(&be((start / 8) | (more << 13)));
             [&head, part].concat()
         }
     };
     payload.chunks(SIZE).enumerate().map(fragment).collect()
 }
 
+/// Puts fragments into another order.
+type Order = fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>;
+
 /// Orders in which fragments come.
-const ORDERS: [(&str, fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>); 5] = [
+const ORDERS: [(&str, Order); 5] = [
     ("in order", |all| all),
     ("last first", |all| all.into_iter().rev().collect()),
     ("doubled", |all| all.into_iter().flat_map(|one| [one.clone(), one]).collect()),
@@ -342,7 +346,7 @@ fn check(what: &str, file: Vec<u8>, frames: usize) {
 
 /// Returns the packets of each flow.
 fn flows(gathered: &Gathered) -> Vec<u64> {
-    let flows = gathered.shards.iter().flat_map(|shard| shard.flows());
+    let flows = gathered.shards.iter().flat_map(Shard::flows);
     flows.map(|(_, flow)| flow.packets_total()).collect()
 }
 

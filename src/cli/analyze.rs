@@ -89,8 +89,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let (gathered, carried) =
         bounded::gather(&mut source, &mut config, &tools, &limit, &mut outputs)?;
     bar.finish_and_clear();
-    if gathered.front.frames == 0 && nothing_was_readable(&source.inputs()) {
-        return Err(Error::new("nothing could be read").hint("see the messages above"));
+    if gathered.front.frames == 0 {
+        something_was_readable(&source.inputs())?;
     }
     let (packets, bytes) = (gathered.front.frames, gathered.front.wire_bytes);
     let figures = || Some(watch.figures(packets, bytes));
@@ -103,8 +103,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     Ok(exit_code(&summary))
 }
 
-fn nothing_was_readable(inputs: &[InputSummary]) -> bool {
-    !inputs.is_empty() && inputs.iter().all(|input| input.broken.is_some())
+/// Fails where no input was a capture: that nothing was found in nothing is no pass.
+fn something_was_readable(inputs: &[InputSummary]) -> Result<()> {
+    if inputs.is_empty() {
+        let error = Error::new("there is no capture in what was named");
+        return Err(error.hint("name files, or folders that hold pcap or pcapng files"));
+    }
+    if inputs.iter().all(|input| input.broken.is_some()) {
+        return Err(Error::new("nothing could be read").hint("see the messages above"));
+    }
+    Ok(())
 }
 
 pub(super) fn exit_code(summary: &Summary) -> ExitCode {

@@ -8,7 +8,7 @@ mod bench;
 mod catalog;
 mod doctor;
 mod evidence;
-#[cfg(feature = "live")]
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 mod live;
 mod output;
 mod policy;
@@ -16,9 +16,11 @@ mod progress;
 mod rotate;
 mod run;
 mod scrub;
-#[cfg(feature = "live")]
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 mod service;
-#[cfg(feature = "live")]
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
+mod source;
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 mod status;
 mod values;
 
@@ -63,7 +65,7 @@ enum Command {
     /// Tell what this machine lets portreeve do, and what it lacks
     Doctor,
     /// Watch interfaces: findings as they happen, a full report at the end
-    #[cfg(feature = "live")]
+    #[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
     Live(Box<live::Args>),
     /// List and explain the rules, check rules of your own
     Policy(Box<policy::Args>),
@@ -84,7 +86,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Doctor => doctor::run(),
-        #[cfg(feature = "live")]
+        #[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
         Command::Live(args) => live::run(&args),
         Command::Man => man(),
         Command::Scrub(args) => scrub::run(&args),
@@ -107,7 +109,7 @@ fn complain(error: &Error) {
 }
 
 /// Writes a remark to standard error.
-#[cfg(feature = "live")]
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 fn note(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{}", crate::error::Printable(text));
 }

@@ -180,7 +180,7 @@ impl Watch {
     }
 
     /// Returns the time since the run began.
-    #[cfg(feature = "live")]
+    #[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
     pub(super) fn elapsed(&self) -> std::time::Duration {
         self.started.elapsed()
     }

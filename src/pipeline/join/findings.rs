@@ -294,7 +294,7 @@ impl<'a> Join<'a> {
             Cover::By(index) => Some(&desk.accepted[index]),
             Cover::None | Cover::Expired(_) => None,
         };
-        let mut envelope = self.envelope(view, around);
+        let mut envelope = around.envelope(view);
         envelope.timestamp = finding.first.time;
         let record = AlertRecord {
             envelope,
