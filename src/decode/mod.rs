@@ -211,10 +211,15 @@ impl Decoder {
     pub fn decode(&mut self, block: &mut Block, index: usize, number: u64) -> Decoded {
         let record = &block.frames[index];
         let frame = record.span.of(&block.bytes);
-        if let Some(trace) = &mut self.trace {
-            trace.clear();
-        }
-        let Some(plain) = fast::read(frame, record.link, &self.options.rules()) else {
+        let plain = match &mut self.trace {
+            None => fast::read(frame, record.link, &self.options.rules()),
+            // The hot path does not say where it found what.
+            Some(trace) => {
+                trace.clear();
+                None
+            }
+        };
+        let Some(plain) = plain else {
             let record = *record;
             return self.decode_oddity(block, &record, number);
         };
@@ -336,7 +341,9 @@ impl Decoder {
                     return Decoded::Packet(self.packet(direction, &body, at, tally));
                 }
                 Ok(Found::Refused(segment)) => {
-                    self.note_headers(read_len + segment.body.payload.start as usize);
+                    let quote = block.bytes.get(base as usize + read_len..).unwrap_or(&[]);
+                    let quoted_len = segment.body.payload.start as usize;
+                    self.note_headers(read_len + quoted_len.min(trace::quoted_headers_len(quote)));
                     let Direction { key, hash, side } = self.direction_of(&segment, &layers);
                     self.drop_whole(whole, tally, at);
                     return Decoded::Unreachable(Quoted { key, hash, side });
