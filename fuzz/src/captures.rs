@@ -11,6 +11,7 @@ use portreeve::packet::{LinkType, PointId, Timestamp};
 use portreeve::pipeline::join::{self, Setting};
 use portreeve::pipeline::outputs::Outputs;
 use portreeve::pipeline::scrub::{self, Found, Reading, Scope, Subjects};
+use portreeve::pipeline::shard::Shard;
 use portreeve::pipeline::{Config, Gathered, Workers, gather};
 use portreeve::policy::{Policy, Severity};
 use portreeve::report::junit::Junit;
@@ -194,7 +195,7 @@ fn all_of(source: &mut Files) -> Gathered {
     };
     let gathered = gather(source, &mut config, &tools()).expect("no thread can die");
     let total = gathered.front.ledger.total();
-    let flows = gathered.shards.iter().flat_map(|shard| shard.flows());
+    let flows = gathered.shards.iter().flat_map(Shard::flows);
     let in_flows: u64 = flows.map(|(_, flow)| flow.packets_total()).sum();
     assert_eq!(total.received, gathered.front.frames);
     assert_eq!(total.received, in_flows + total.filtered + total.stopped_total());
