@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use portreeve::capture::file::{Files, Options};
 use portreeve::capture::{Block, Event, Source};
-use portreeve::inspect::Tools;
 use portreeve::inspect::secret::Fingerprinter;
+use portreeve::inspect::{self, Tools};
 use portreeve::packet::{
     At, EncapId, FlowKey, Packet, PointId, Span, TcpHeader, Timestamp, Transport,
 };
@@ -137,10 +137,8 @@ fn a_full_disk_is_an_error_on_every_way_out() {
         let ran = run(["analyze", "-o", &output, TOKEN]);
         fails(&ran, "/dev/full: cannot be written", format);
     }
-    for flag in ["--evidence"] {
-        let ran = run(["analyze", flag, "/dev/full", TOKEN]);
-        fails(&ran, "/dev/full: cannot be written", flag);
-    }
+    let ran = run(["analyze", "--evidence", "/dev/full", TOKEN]);
+    fails(&ran, "/dev/full: cannot be written", "--evidence");
     let ran = run(["scrub", TOKEN, "/dev/full"]);
     fails(&ran, "/dev/full: cannot be written", "scrub");
     for arguments in [
@@ -258,8 +256,11 @@ fn a_users_file_is_read_once_so_that_no_change_falls_between() {
     assert!(provenance["site_sha256"].is_string(), "{provenance}");
 }
 
+/// What a clock shows, in seconds and microseconds, by a record's number and the seconds it has.
+type Clock<'a> = &'a dyn Fn(usize, u32) -> (u32, u32);
+
 /// Returns a pcap file with the times of its records changed.
-fn with_times(path: &Path, time: impl Fn(usize, u32) -> (u32, u32)) -> Vec<u8> {
+fn with_times(path: &Path, time: Clock<'_>) -> Vec<u8> {
     let mut bytes = fs::read(path).unwrap();
     let number = |bytes: &[u8], at: usize| {
         u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
@@ -286,7 +287,7 @@ fn a_clock_that_jumps_changes_no_finding() {
     let capture = root().join(TOKEN);
     let expected = kinds(&run(["analyze", "--format=ndjson", TOKEN]).records());
     assert!(!expected.is_empty());
-    let clocks: [(&str, &dyn Fn(usize, u32) -> (u32, u32)); 6] = [
+    let clocks: [(&str, Clock<'_>); 6] = [
         ("backwards", &|record, start| (start - 60 * u32::try_from(record).unwrap(), 0)),
         ("to and fro", &|record, start| (if record % 2 == 0 { start } else { start - 86_400 }, 0)),
         ("to the epoch", &|record, start| (if record < 4 { start } else { 0 }, 0)),
@@ -335,8 +336,10 @@ fn packet_of(shard: u64) -> Packet {
 
 #[test]
 fn a_worker_that_dies_fails_the_run() {
-    let tools =
-        Tools { options: Default::default(), fingerprinter: Fingerprinter::new(b"integration") };
+    let tools = Tools {
+        options: inspect::Options::default(),
+        fingerprinter: Fingerprinter::new(b"integration"),
+    };
     std::thread::scope(|scope| {
         let mut crew = Threads::start(scope, 5, &tools).unwrap();
         // The last of five workers has a shard less than the first one, and so not this shard's place:

@@ -23,7 +23,7 @@ const OF_A_SEED: u64 = 20;
 const OF_A_CAPTURE: u64 = 8;
 
 /// Mutated captures that one run of the binary reads.
-const A_RUN: u64 = 64;
+const A_RUN: usize = 64;
 
 /// No run may take longer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -134,13 +134,14 @@ fn every_crash_of_the_past_stays_mended() {
 }
 
 /// Reads mutated captures with the built binary, each as an input of its own.
-fn holds(name: &str, mutants: &[PathBuf]) {
+fn hold(mutants: &mut Vec<PathBuf>) {
+    let Some(first) = mutants.first() else { return };
+    let what = format!("{} mutations, {} the first", mutants.len(), first.display());
     let mut arguments = vec!["analyze".into(), "--format=ndjson".into(), "--separate".into()];
-    arguments.extend(mutants.iter().map(|path| path.clone().into_os_string()));
+    arguments.extend(mutants.drain(..).map(PathBuf::into_os_string));
     let begun = Instant::now();
     let ran = run(arguments);
     let took = begun.elapsed();
-    let what = format!("{name}, {}…", mutants[0].display());
     assert!((0..=3).contains(&ran.code), "{what}: exit code {}: {}", ran.code, ran.err);
     assert!(!ran.err.contains("panicked"), "{what}: {}", ran.err);
     assert!(took < PATIENCE, "{what}: {took:?}");
@@ -159,26 +160,28 @@ fn holds(name: &str, mutants: &[PathBuf]) {
 fn every_mutated_capture_gives_a_balanced_report() {
     let folder = tempfile::tempdir().unwrap();
     let captures = captures();
+    let mut mutants = Vec::new();
     for (index, (name, path)) in captures.iter().enumerate() {
         let bytes = fs::read(path).unwrap();
-        let other = fs::read(captures.values().nth((index * 7 + 3) % captures.len()).unwrap());
-        let other = other.unwrap();
-        let total = mutations(OF_A_CAPTURE);
-        for first in (0..total).step_by(usize::try_from(A_RUN).unwrap()) {
-            let mut mutants = Vec::new();
-            for turn in first..total.min(first + A_RUN) {
-                let (mut mutated, mut numbers) = (bytes.clone(), Numbers::of(name, turn));
-                // Every fourth is only cut off.
-                if turn % 4 == 0 {
-                    mutated.truncate(numbers.below(bytes.len() + 1));
-                } else {
-                    mutate(&mut mutated, &other, &mut numbers);
-                }
-                let mutant = folder.path().join(format!("mutation-{turn}"));
-                fs::write(&mutant, mutated).unwrap();
-                mutants.push(mutant);
+        let other = captures.values().nth((index * 7 + 3) % captures.len()).unwrap();
+        let other = fs::read(other).unwrap();
+        for turn in 0..mutations(OF_A_CAPTURE) {
+            let (mut mutated, mut numbers) = (bytes.clone(), Numbers::of(name, turn));
+            // Every fourth is only cut off.
+            if turn % 4 == 0 {
+                mutated.truncate(numbers.below(bytes.len() + 1));
+            } else {
+                mutate(&mut mutated, &other, &mut numbers);
             }
-            holds(name, &mutants);
+            let mutant = folder.path().join(format!("{}-{turn}", name.replace('/', "-")));
+            fs::write(&mutant, mutated).unwrap();
+            mutants.push(mutant);
+            if mutants.len() == A_RUN {
+                let written = mutants.clone();
+                hold(&mut mutants);
+                written.iter().for_each(|mutant| fs::remove_file(mutant).unwrap());
+            }
         }
     }
+    hold(&mut mutants);
 }

@@ -25,6 +25,7 @@ mod status;
 mod values;
 
 use std::io::{self, Write};
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -79,7 +80,7 @@ enum Command {
 pub fn main() -> ExitCode {
     harden();
     let arguments = Arguments::parse();
-    let done = match arguments.command {
+    let done = guarded(|| match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
         Command::Policy(args) => policy::run(&args, &mut io::stdout().lock()),
         Command::Catalog(args) => catalog::run(&args, &mut io::stdout().lock()),
@@ -90,10 +91,19 @@ pub fn main() -> ExitCode {
         Command::Live(args) => live::run(&args),
         Command::Man => man(),
         Command::Scrub(args) => scrub::run(&args),
-    };
+    });
     done.unwrap_or_else(|error| {
         complain(&error);
         ExitCode::from(FAILED)
+    })
+}
+
+/// Runs something in which a defect is an error of the run, and no other exit code.
+fn guarded(run: impl FnOnce() -> Result<ExitCode>) -> Result<ExitCode> {
+    // Nothing of the run is used afterwards.
+    std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let error = Error::new("a defect of portreeve stopped the run; it is not complete");
+        Err(error.hint("please report it with the message above"))
     })
 }
 
@@ -148,6 +158,13 @@ fn print(bytes: &[u8]) -> Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_a_failed_run() {
+        let error = guarded(|| panic!("on purpose")).unwrap_err();
+        assert!(error.to_string().contains("it is not complete"));
+        assert!(guarded(|| Ok(ExitCode::SUCCESS)).is_ok());
+    }
 
     #[test]
     fn the_arguments_fit_together() {
