@@ -177,7 +177,7 @@ impl<'a> Join<'a> {
         }
         for index in refused {
             let view = self.view(&self.places[index]);
-            self.hosts.see_refused(&view);
+            self.hosts.see_refused(&view, self.setting.site);
         }
         self.hosts.read(self.setting.catalog, self.setting.site);
     }
