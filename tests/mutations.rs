@@ -19,6 +19,9 @@ mod targets;
 /// Mutations of each seed, unless told otherwise: seconds in all.
 const OF_A_SEED: u64 = 20;
 
+/// Endless continuations of each seed, unless told otherwise.
+const OF_AN_END: u64 = 3;
+
 /// Mutations of each capture, unless told otherwise: seconds in all.
 const OF_A_CAPTURE: u64 = 8;
 
@@ -102,9 +105,10 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 fn hits(name: &str, target: fn(&[u8]), bytes: &[u8], what: &str) {
     let begun = Instant::now();
     let result = catch_unwind(|| target(bytes));
-    assert!(result.is_ok(), "{name} fails on {what}: {}", bytes.escape_ascii());
+    let shown = bytes[..bytes.len().min(4096)].escape_ascii();
+    assert!(result.is_ok(), "{name} fails on {what}: {shown}");
     let took = begun.elapsed();
-    assert!(took < PATIENCE, "{name} takes {took:?} on {what}: {}", bytes.escape_ascii());
+    assert!(took < PATIENCE, "{name} takes {took:?} on {what}: {shown}");
 }
 
 #[test]
@@ -119,6 +123,48 @@ fn every_fuzz_target_holds_on_mutated_seeds() {
                 let mut mutated = bytes.clone();
                 mutate(&mut mutated, other, &mut Numbers::of(seed, turn));
                 hits(name, target, &mutated, &format!("{seed}, mutation {turn}"));
+            }
+        }
+    }
+}
+
+/// What never ends: headers, white space, brackets, lengths, nested values, chunks, marks of the script.
+const ENDLESS: [&[u8]; 14] = [
+    b"a",
+    b"\r\n",
+    b"\r\n ",
+    b"X-Header: value\r\n",
+    b"Authorization: Bearer CANARY-1\r\n",
+    b"1\r\na\r\n",
+    b"{\"a\":[",
+    b"&a=",
+    b"\x30\x80",
+    b"\x30\x84\x7f\xff\xff\xff",
+    b"\x00",
+    b"\xff",
+    b"\xf5\x08\x01a",
+    b"\xf5\x00a\xf5\x01\x01",
+];
+
+/// Length of what never ends: where a cost that grows with the square of the length would show.
+const ENDLESS_LEN: usize = 64 << 10;
+
+#[test]
+fn what_never_ends_costs_no_more_than_its_length() {
+    for (name, target) in targets::TARGETS {
+        for (seed, bytes) in files(&root().join("fuzz/seeds").join(name)) {
+            for turn in 0..mutations(OF_AN_END) {
+                let mut numbers = Numbers::of(&seed, turn);
+                let mut mutated = bytes.clone();
+                mutated.truncate(2 + numbers.below(bytes.len() + 1));
+                // Where a byte says how to read, bytes come one by one.
+                let setting = usize::from(name == "inspectors");
+                if turn % 2 == 0 && mutated.len() > setting {
+                    mutated[setting] |= 8;
+                }
+                let pattern = ENDLESS[numbers.below(ENDLESS.len())];
+                mutated.extend(pattern.iter().cycle().take(ENDLESS_LEN));
+                hits(name, target, &mutated, &format!("{seed}, then {}", pattern.escape_ascii()));
             }
         }
     }

@@ -448,6 +448,8 @@ impl Facts {
         let index = if let Some(index) = self.evidence.iter().position(|e| e.kind == kind) {
             index
         } else {
+            // Most flows have one kind, if any, and a million flows may have it.
+            self.evidence.reserve_exact(1);
             self.evidence.push(Evidence {
                 kind,
                 count: 0,
@@ -471,6 +473,7 @@ impl Facts {
             {
                 *count += 1;
             } else if evidence.secrets.len() < SECRETS_MAX {
+                evidence.secrets.reserve_exact(1);
                 evidence.secrets.push((secret, 1));
             } else {
                 evidence.secrets_beyond += 1;
