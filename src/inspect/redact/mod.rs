@@ -168,22 +168,10 @@ impl Redactor {
     /// Learns that a side sends no more.
     pub fn close(&mut self, side: Side, shown: &mut Shown) {
         let half = &mut self.sides[side.index()];
-<<<<<<< HEAD
+        half.run(shown);
         if let Reader::Http(http) = &mut half.reader {
             http.end();
             half.run(shown);
-=======
-        half.run(shown);
-        match &mut half.reader {
-            Reader::Http(http) => {
-                http.end();
-                half.run(shown);
-            }
-            // A message that says it is longer ends with the connection.
-            Reader::Ber(ber::Framing::Bare) => shown.add(half.at, &ber::shown(&half.held)),
-            Reader::Syslog => shown.add(half.at, &records::syslog_line(&half.held)),
-            _ => {}
->>>>>>> hostile
         }
         half.give_up(shown);
     }
