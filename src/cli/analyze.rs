@@ -46,6 +46,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let watch = Watch::start(workers);
     let known = Known::load(&args.run)?;
     let (tools, decode) = args.run.tools(&known.site)?;
+    let read = args.inputs.iter().map(PathBuf::as_path);
+    output::check(&args.run.outputs, read.chain(args.run.files()).chain(args.evidence.as_deref()))?;
+    if args.since.zip(args.until).is_some_and(|(since, until)| since > until) {
+        return Err(Error::about("--until", "it is before `--since`: no frame would be left"));
+    }
     let inputs: Vec<Input> = args.inputs.iter().map(Input::from).collect();
     let options = file::Options { separate: args.separate, ..file::Options::default() };
     let evidence = match &args.evidence {
@@ -88,8 +93,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let (gathered, carried) =
         bounded::gather(&mut source, &mut config, &tools, &limit, &mut outputs)?;
     bar.finish_and_clear();
-    if gathered.front.frames == 0 && nothing_was_readable(&source.inputs()) {
-        return Err(Error::new("nothing could be read").hint("see the messages above"));
+    if gathered.front.frames == 0 {
+        nothing_was_readable(&source.inputs())?;
     }
     let (packets, bytes) = (gathered.front.frames, gathered.front.wire_bytes);
     let figures = || Some(watch.figures(packets, bytes));
@@ -102,8 +107,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     Ok(exit_code(&summary))
 }
 
-fn nothing_was_readable(inputs: &[InputSummary]) -> bool {
-    !inputs.is_empty() && inputs.iter().all(|input| input.broken.is_some())
+/// Fails where no input was a capture: a run over nothing must not pass.
+fn nothing_was_readable(inputs: &[InputSummary]) -> Result<()> {
+    if inputs.is_empty() {
+        let error = Error::new("no capture was found");
+        return Err(error.hint("of a directory, pcap, pcapng and snoop files are read"));
+    }
+    if inputs.iter().all(|input| input.broken.is_some()) {
+        return Err(Error::new("nothing could be read").hint("see the messages above"));
+    }
+    Ok(())
 }
 
 pub(super) fn exit_code(summary: &Summary) -> ExitCode {
