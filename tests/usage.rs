@@ -57,6 +57,47 @@ fn exit_codes_say_how_it_went() {
 }
 
 #[test]
+fn a_report_overwrites_no_file_that_the_run_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |name: &str, from: &str| {
+        let path = folder.path().join(name);
+        fs::copy(root().join(from), &path).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let capture = copy("a.pcap", TOKEN);
+    let site = copy("site.toml", "tests/data/declared.toml");
+    let bytes = fs::read(&capture).unwrap();
+    let dotted = folder.path().join("./a.pcap");
+    let onto = |path: &str| format!("ndjson={path}");
+    for outputs in [
+        vec![onto(&capture)],
+        vec![onto(dotted.to_str().unwrap())],
+        vec![onto(&site)],
+        vec![onto(&format!("{capture}.new")), format!("sarif={capture}.new")],
+    ] {
+        let flags = outputs.iter().flat_map(|output| ["-o", output]);
+        let ran = run(["analyze", "--site", &site, &capture].into_iter().chain(flags));
+        assert_eq!(ran.code, 2, "{outputs:?}");
+        assert!(ran.err.starts_with("error: ") && ran.err.contains("hint: "), "{}", ran.err);
+        assert_eq!(fs::read(&capture).unwrap(), bytes, "{outputs:?}");
+    }
+    let twice = ["analyze", "-o", "ndjson=/dev/null", "-o", "sarif=/dev/null", &capture];
+    assert_eq!(run(twice).code, 1);
+}
+
+#[test]
+fn a_run_over_nothing_does_not_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().to_str().unwrap();
+    let ran = run(["analyze", empty]);
+    assert_eq!((ran.code, ran.out.len()), (2, 0));
+    assert!(ran.err.starts_with("error: no capture was found\n"), "{}", ran.err);
+    let ran = run(["analyze", "--since", "2030-01-02", "--until", "2030-01-01", TOKEN]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.starts_with("error: --until: "), "{}", ran.err);
+}
+
+#[test]
 fn what_is_wrong_is_said_with_file_and_offset() {
     let said = |path: &str| run(["analyze", path]).err;
     assert!(

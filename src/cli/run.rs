@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::ArgAction;
@@ -90,6 +90,12 @@ impl RunArgs {
             return Err(error.hint("head -c 32 /dev/urandom > FILE makes a good one"));
         }
         Ok(key)
+    }
+
+    /// Returns the files that the run goes by.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let (site, key) = (self.site.iter(), self.fingerprint_key.iter());
+        site.chain(key).chain(&self.policy).map(PathBuf::as_path)
     }
 
     /// Returns what inspection and decoding need. Under one key a run is the same everywhere: the hash of

@@ -249,6 +249,8 @@ impl Tcp {
             (true, false) => "S0",
             (false, true) if to.has(Done::RST) => "RSTRH",
             (false, true) if to.has(Done::FIN) && !from.has(Done::FIN | Done::DATA) => "SHR",
+            // An answer to what was not captured, and nothing of the other side after it.
+            (false, true) if !from.has(Done::FIN | Done::RST | Done::DATA) => "OTH",
             (false, false) => "OTH",
             _ if from.has(Done::RST) => "RSTO",
             _ if to.has(Done::RST) => "RSTR",

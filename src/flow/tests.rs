@@ -133,6 +133,7 @@ fn an_answer_alone_tells_who_began() {
     let flow = table.flow(0);
     let initiator = flow.tcp.initiator().expect("a SYN/ACK was seen");
     assert_eq!(flow.key.endpoint(initiator), CLIENT.parse().unwrap());
+    assert_eq!(flow.tcp.conn_state(initiator), "OTH", "nothing of the initiator was seen");
 }
 
 #[test]
