@@ -225,7 +225,9 @@ fn every_mutated_capture_gives_a_balanced_report() {
             if mutants.len() == A_RUN {
                 let written = mutants.clone();
                 hold(&mut mutants);
-                written.iter().for_each(|mutant| fs::remove_file(mutant).unwrap());
+                for mutant in &written {
+                    fs::remove_file(mutant).unwrap();
+                }
             }
         }
     }

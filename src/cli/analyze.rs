@@ -113,7 +113,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
 /// Fails where no input was a capture: that nothing was found in nothing is no pass.
 fn something_was_readable(inputs: &[InputSummary]) -> Result<()> {
     if inputs.is_empty() {
-        let error = Error::new("there is no capture in what was named");
+        let error = Error::new("no capture was found");
         return Err(error.hint("name files, or folders that hold pcap or pcapng files"));
     }
     if inputs.iter().all(|input| input.broken.is_some()) {
