@@ -7,7 +7,7 @@ use portreeve::report::ndjson::SCHEMA;
 use serde_json::Value;
 use snapbox::{Data, assert_data_eq};
 
-use crate::support::{analyze, captures, command, public_set, root};
+use crate::support::{analyze, captures, command, own, public_set, root, run};
 
 fn validator() -> Validator {
     let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
@@ -38,6 +38,32 @@ fn every_record_keeps_the_schema() {
         }
     }
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn what_a_site_declares_is_told_though_nothing_answered() {
+    let site = ["--site", "tests/data/declared.toml"];
+    let of_demo = ["analyze", "--format", "ndjson", "captures/demo.pcap"];
+    let absences = run(of_demo.into_iter().chain(site)).records();
+    let validator = validator();
+    let absences: Vec<_> = absences
+        .iter()
+        .inspect(|record| assert!(validator.is_valid(record), "{record}"))
+        .filter(|record| own(record, "finding")["kind"] == "expected-flow-absent")
+        .collect();
+    let mut ids: Vec<_> = absences.iter().map(|record| record["flow_id"].to_string()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert!(absences.len() > 1);
+    assert_eq!(ids.len(), absences.len(), "one finding of a kind a flow");
+
+    let refused = ["--site", "tests/data/declared.toml", "--filter", "port 9099"];
+    let records = run(of_demo.into_iter().chain(refused)).records();
+    let host = records.iter().find(|record| record["event_type"] == "host").expect("it refused");
+    let host = own(host, "host");
+    assert_eq!(host["ports"]["refused"][0]["port"], 9099);
+    let notes = host["notes"].to_string();
+    assert!(notes.contains("gateway-websocket on 9099/tcp is declared disabled"), "{notes}");
 }
 
 /// Returns the demo's report in so many columns.

@@ -13,7 +13,7 @@ use portreeve::decode;
 use portreeve::inspect::secret::Fingerprinter;
 use portreeve::inspect::{self, Tools};
 use portreeve::packet::ObservationPoint;
-use portreeve::pipeline::join::{Carried, Setting};
+use portreeve::pipeline::join::{Carried, Past, Setting};
 use portreeve::pipeline::live::{self, Options, Status, Watcher};
 use portreeve::pipeline::outputs::Outputs;
 use portreeve::pipeline::{Config, Workers};
@@ -67,11 +67,12 @@ impl Source for Slowly {
     }
 }
 
-/// The rules, and how many flows the tables held at most.
+/// The rules that ship.
 struct Rules<'k> {
     catalog: &'k Catalog,
     site: &'k Site,
     policy: &'k Policy,
+    past: &'k Past,
 }
 
 impl Watcher for Rules<'_> {
@@ -86,8 +87,8 @@ impl Watcher for Rules<'_> {
             until: None,
             inputs: Vec::new(),
         };
-        let Self { catalog, site, policy } = *self;
-        Setting { catalog, site, policy, fail_on: Severity::High, provenance }
+        let Self { catalog, site, policy, past } = *self;
+        Setting { catalog, site, policy, past, fail_on: Severity::High, provenance }
     }
 
     fn pulse(&mut self, _status: &Status, _carried: &mut Carried) -> Result<()> {
@@ -118,7 +119,8 @@ fn watch(name: &str, workers: Workers, memory_limit: u64) -> Vec<Value> {
     let catalog = Catalog::embedded();
     let site = Site::default();
     let policy = Policy::load(catalog, &site, &[]).unwrap();
-    let mut rules = Rules { catalog, site: &site, policy: &policy };
+    let past = Past::default();
+    let mut rules = Rules { catalog, site: &site, policy: &policy, past: &past };
     let fingerprinter = Fingerprinter::new(b"a key for tests");
     let tools = Tools { options: inspect::Options::default(), fingerprinter };
     let mut config = Config {
@@ -134,11 +136,8 @@ fn watch(name: &str, workers: Workers, memory_limit: u64) -> Vec<Value> {
     let out = Shared::default();
     let mut outputs = Outputs::default();
     outputs.add("memory", Box::new(Ndjson::new(Box::new(out.clone()))));
-    let options = Options {
-        memory_limit,
-        stats_every: Duration::from_secs(3_600),
-        ask_every: Duration::ZERO,
-    };
+    let options =
+        Options { memory_limit, stats_every: Duration::from_hours(1), ask_every: Duration::ZERO };
     let mut source = Slowly::new(name);
     live::run(&mut source, &mut config, &tools, &mut outputs, &mut rules, options).unwrap();
     let bytes = out.0.lock().unwrap().clone();

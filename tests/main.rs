@@ -1,6 +1,7 @@
 //! The integration tests, one binary; a module a concern.
 
 mod architecture;
+mod baseline;
 mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;

@@ -1,11 +1,15 @@
 //! Whatever a conversation travels in, is cut into or is stored as: its token is found, once.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 
 use etherparse::PacketBuilder;
 use portreeve::pipeline::Gathered;
+use portreeve::pipeline::shard::Shard;
+use serde_json::Value;
 
-use crate::support::{Sum, evidence, gathered};
+use crate::support::{Sum, analyze, evidence, gathered, number, of_type, own, public_set};
 
 /// Direction of a packet: from the client or to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -307,15 +311,18 @@ fn fragments(ip: &[u8], id: u8) -> Vec<Vec<u8>> {
         } else {
             head[2..4].copy_from_slice(&be(u16::try_from(part.len() + 20).unwrap()));
             head[4..6].copy_from_slice(&[0, id]);
-            head[6..8].copy_from_slice(&be(start / 8 | more << 13));
+            head[6..8].copy_from_slice(&be((start / 8) | (more << 13)));
             [&head, part].concat()
         }
     };
     payload.chunks(SIZE).enumerate().map(fragment).collect()
 }
 
+/// Puts fragments into another order.
+type Order = fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>;
+
 /// Orders in which fragments come.
-const ORDERS: [(&str, fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>); 5] = [
+const ORDERS: [(&str, Order); 5] = [
     ("in order", |all| all),
     ("last first", |all| all.into_iter().rev().collect()),
     ("doubled", |all| all.into_iter().flat_map(|one| [one.clone(), one]).collect()),
@@ -339,7 +346,7 @@ fn check(what: &str, file: Vec<u8>, frames: usize) {
 
 /// Returns the packets of each flow.
 fn flows(gathered: &Gathered) -> Vec<u64> {
-    let flows = gathered.shards.iter().flat_map(|shard| shard.flows());
+    let flows = gathered.shards.iter().flat_map(Shard::flows);
     flows.map(|(_, flow)| flow.packets_total()).collect()
 }
 
@@ -480,4 +487,108 @@ fn the_same_conversation_in_two_tunnels_is_two() {
         let found = evidence(&gathered);
         assert_eq!(found["plaintext-bearer"], Sum { flows: 2, count: 2 }, "{one} and {other}");
     }
+}
+
+/// Flows by five-tuple: the ends sorted, as tshark's table has them.
+type Tuples = BTreeMap<(String, [String; 2]), Vec<Value>>;
+
+/// Real captures in which tshark counts other packets in flows, and why.
+const ACCEPTED: [(&str, &str); 1] = [
+    // A route not yet finished: the flow's end is its last address (RFC 8200 §8.1), not the next hop.
+    ("zeek__ipv6-hbh-routing0.pcap", "flows"),
+];
+
+fn tuples(records: &[Value]) -> Tuples {
+    let mut tuples = Tuples::new();
+    for flow in of_type(records, "flow") {
+        let end = |ip: &str, port: &str| format!("{} {}", flow[ip].as_str().unwrap(), flow[port]);
+        let mut ends = [end("src_ip", "src_port"), end("dest_ip", "dest_port")];
+        ends.sort();
+        let transport = flow["proto"].as_str().unwrap().to_ascii_lowercase();
+        tuples.entry((transport, ends)).or_default().push(flow.clone());
+    }
+    tuples
+}
+
+/// Returns packets by five-tuple of tshark's innermost flows.
+fn truth_of(set: &Path, name: &str) -> BTreeMap<(String, [String; 2]), u64> {
+    let table = std::fs::read_to_string(set.join(format!("gt/{name}.flows.tsv"))).unwrap();
+    let rows = table.lines().skip(1).map(|row| row.split('\t').collect::<Vec<_>>());
+    rows.filter(|row| row[7] != "outer")
+        .map(|row| {
+            // As Rust writes addresses.
+            let end = |at: usize| {
+                let address: std::net::IpAddr = row[at].parse().unwrap();
+                format!("{address} {}", row[at + 1])
+            };
+            let mut ends = [end(1), end(3)];
+            ends.sort();
+            ((row[0].to_owned(), ends), row[5].parse().unwrap())
+        })
+        .collect()
+}
+
+/// Says why records of one five-tuple are several flows; `None` where nothing tells them apart.
+fn reason(earlier: &Value, later: &Value) -> Option<&'static str> {
+    let nanoseconds = |value: &Value| {
+        let text = value.as_str().unwrap();
+        // The offset is always zero; jiff wants a colon in it.
+        let text = text.replace("+0000", "Z");
+        text.parse::<jiff::Timestamp>().unwrap().as_nanosecond()
+    };
+    let silent_ns = nanoseconds(&later["flow"]["start"]) - nanoseconds(&earlier["flow"]["end"]);
+    let is_opened = own(later, "history").as_str().is_some_and(|history| {
+        history.contains(['S', 's', 'H', 'h']) || history.starts_with('q') || history.contains('Q')
+    });
+    if earlier["vlan"] != later["vlan"] || own(earlier, "tunnel") != own(later, "tunnel") {
+        Some("another network")
+    } else if later["proto"] == "UDP" && silent_ns > 180_000_000_000 {
+        Some("silence")
+    } else if later["proto"] == "TCP" && is_opened {
+        Some("another opening")
+    } else {
+        None
+    }
+}
+
+#[test]
+fn flows_of_real_captures_are_those_of_tshark_but_for_what_tells_more_apart() {
+    let test = "flows_of_real_captures_are_those_of_tshark_but_for_what_tells_more_apart";
+    let Some(set) = public_set(test) else { return };
+    let truth = std::fs::read_to_string(set.join("GROUND_TRUTH.json")).unwrap();
+    let truth: BTreeMap<String, Value> = serde_json::from_str(&truth).unwrap();
+    let (mut faults, mut reasons) = (Vec::new(), BTreeMap::<&str, usize>::new());
+    for (name, truth) in &truth {
+        let (_, records) = analyze(&set.join("captures").join(name));
+        let tuples = tuples(&records);
+        let expected = number(&truth["defrag"]["flows_innermost"]);
+        if tuples.len() as u64 != expected {
+            faults.push(format!("{name}: {} five-tuples, not {expected}", tuples.len()));
+        }
+        for flows in tuples.values() {
+            for pair in flows.windows(2) {
+                match reason(&pair[0], &pair[1]) {
+                    Some(reason) => *reasons.entry(reason).or_default() += 1,
+                    None => faults.push(format!("{name}: two flows: {} {}", pair[0], pair[1])),
+                }
+            }
+        }
+        // Of fragments tshark counts the last frame only.
+        if number(&truth["pkts_frag_nonfirst"]) > 0 || ACCEPTED.contains(&(name, "flows")) {
+            continue;
+        }
+        for (tuple, expected) in truth_of(&set, name) {
+            let flows = tuples.get(&tuple).map_or(&[][..], Vec::as_slice);
+            let count = |flow: &Value| {
+                let flow = &flow["flow"];
+                number(&flow["pkts_toserver"]) + number(&flow["pkts_toclient"])
+            };
+            let packets: u64 = flows.iter().map(count).sum();
+            if packets != expected {
+                faults.push(format!("{name}: {tuple:?} has {packets} packets, not {expected}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+    assert_eq!(reasons.len(), 3, "each reason occurs: {reasons:?}");
 }

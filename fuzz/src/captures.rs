@@ -8,7 +8,7 @@ use portreeve::capture::{Block, Event, Source};
 use portreeve::catalog::Catalog;
 use portreeve::decode::{self, Decoded, Decoder};
 use portreeve::packet::{LinkType, PointId, Timestamp};
-use portreeve::pipeline::join::{self, Setting};
+use portreeve::pipeline::join::{self, Past, Setting};
 use portreeve::pipeline::outputs::Outputs;
 use portreeve::pipeline::scrub::{self, Found, Reading, Scope, Subjects};
 use portreeve::pipeline::shard::Shard;
@@ -148,7 +148,8 @@ pub fn report(data: &[u8]) {
     };
     let fail_on = Severity::Low;
     let (catalog, site) = (Catalog::embedded(), &*SITE);
-    let setting = Setting { catalog, site, policy: &POLICY, fail_on, provenance };
+    let past = Past::default();
+    let setting = Setting { catalog, site, policy: &POLICY, past: &past, fail_on, provenance };
     let [lines, page, sarif, junit]: [Written; 4] = Default::default();
     let found = Found::default();
     let mut outputs = Outputs::default();

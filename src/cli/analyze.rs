@@ -82,6 +82,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         catalog: &known.catalog,
         site: &known.site,
         policy: &known.policy,
+        past: &known.past,
         fail_on: args.run.fail_on.into(),
         provenance,
     };
@@ -95,6 +96,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let (packets, bytes) = (gathered.front.frames, gathered.front.wire_bytes);
     let figures = || Some(watch.figures(packets, bytes));
     let summary = join::report_after(carried, &gathered, &source, &setting, &mut outputs, figures)?;
+    run::write_baseline(&args.run, &known, summary.timestamp)?;
     if let Some(evidence) = evidence {
         evidence.write(&gathered, &mut reading, &options)?;
     }

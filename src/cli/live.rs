@@ -87,11 +87,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let workers = run::workers(args.run.workers);
     let watch = Watch::start(workers);
     let signals = Signals::listen()?;
-    let known = keep(Known::load(&args.run)?);
+    let known = Known::load(&args.run)?;
     let (tools, decode) = args.run.tools(&known.site)?;
     let mut capture = source::open(args, &signals.stop)?;
     // Files are opened as whoever the run goes on as: rotation opens more of them later.
-    let sandbox = confine(args, known, capture.needs)?;
+    let sandbox = confine(args, &known, capture.needs)?;
     let rotation =
         Rotation { size: args.rotate_size, age: args.rotate_every.map(Duration::from_secs) };
     let mut outputs = output::open(args.run.format, &args.run.outputs, true, rotation)?;
@@ -134,6 +134,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         &mut watcher,
         options,
     )?;
+    run::write_baseline(&args.run, &watcher.known, summary.timestamp)?;
     watcher.service.say("STOPPING=1");
     Ok(exit_code(&summary))
 }
@@ -197,16 +198,10 @@ impl Signals {
     }
 }
 
-/// Keeps rules for as long as the process lives: what was summed up refers to them. A reload is rare, and
-/// some megabytes.
-fn keep(known: Known) -> &'static Known {
-    Box::leak(Box::new(known))
-}
-
 /// Looks after the run.
 struct LiveWatcher<'a> {
     args: &'a Args,
-    known: &'static Known,
+    known: Known,
     watch: Watch,
     backend: &'static str,
     sandbox: SandboxReport,
@@ -222,6 +217,7 @@ impl LiveWatcher<'_> {
             catalog: &known.catalog,
             site: &known.site,
             policy: &known.policy,
+            past: &known.past,
             fail_on: self.args.run.fail_on.into(),
             provenance: self.args.run.provenance(known),
         }
@@ -232,8 +228,7 @@ impl LiveWatcher<'_> {
         self.status.clear();
         match Known::load(&self.args.run) {
             Ok(known) => {
-                let known = keep(known);
-                carried.renumber(&self.setting(), &self.setting_of(known));
+                carried.renumber(&self.setting(), &self.setting_of(&known));
                 self.known = known;
                 super::note("reloaded");
             }
@@ -248,7 +243,7 @@ impl LiveWatcher<'_> {
 
 impl Watcher for LiveWatcher<'_> {
     fn setting(&self) -> Setting<'_> {
-        self.setting_of(self.known)
+        self.setting_of(&self.known)
     }
 
     fn pulse(&mut self, status: &Status, carried: &mut Carried) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::decode;
 use crate::error::{Error, Result};
 use crate::inspect::secret::Fingerprinter;
 use crate::inspect::{self, Tools};
-use crate::pipeline::join::{self, Setting};
+use crate::pipeline::join::{self, Past, Setting};
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::scrub::{Found, Reading, Scope, Subjects};
 use crate::pipeline::{Config, gather};
@@ -75,8 +75,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     let (catalog, site, found) = (Catalog::embedded(), Site::default(), Found::default());
     let policy = Policy::load(catalog, &site, &[])?;
+    let past = Past::default();
     let setting = Setting {
         catalog,
+        past: &past,
         site: &site,
         policy: &policy,
         fail_on: Severity::Critical,

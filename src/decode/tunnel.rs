@@ -143,7 +143,12 @@ impl Walk<'_> {
         }
         self.skip(usize::from(first & 0x3f) * 4)?;
         self.enter(TunnelKind::Geneve, Some(u32::from_be_bytes(vni) >> 8))?;
-        Ok(Step::EtherType(be16([t0, t1])))
+        self.carried(be16([t0, t1]))
+    }
+
+    /// What a tunnel says that it carries: an Ethernet type, never a length. A keep-alive of GRE has 0.
+    fn carried(&self, kind: u16) -> Result<Step, Stop> {
+        if kind <= number::LENGTH_MAX { Err(self.not_ip()) } else { Ok(Step::EtherType(kind)) }
     }
 
     /// GTP-U (3GPP TS 29.281 §5): only a G-PDU carries a user's packet.
@@ -300,7 +305,7 @@ impl Walk<'_> {
             _ => {
                 self.enter(TunnelKind::Gre, key.map(|key| gre_id(flags, protocol, key)))?;
                 if protocol != gre::WCCP {
-                    return Ok(Step::EtherType(protocol));
+                    return self.carried(protocol);
                 }
                 if self.peek::<1>()?[0] >> 4 != 4 {
                     self.skip(4)?;

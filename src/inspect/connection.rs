@@ -6,7 +6,7 @@
 
 use super::probe::{Outcome, Prober, START_LEN_MAX, Start};
 use super::proxy::{self, Lead};
-use super::{Context, Facts, Inspection, Inspector, Progress, Uninspected};
+use super::{Context, Facts, Inspection, Inspector, Progress, Protocol, Uninspected};
 use crate::flow::stream::{Stream, StreamSink};
 use crate::packet::{At, Packet, Side};
 
@@ -53,6 +53,11 @@ enum OpeningState {
 }
 
 impl Opening {
+    /// Tells whether no byte of the side came.
+    fn is_silent(&self) -> bool {
+        self.pieces.is_empty() && self.state == OpeningState::Open
+    }
+
     /// Takes off what a load balancer put before the connection's own bytes; tells whether there are any
     /// of these, as far as that is known.
     fn strip_lead(&mut self) -> bool {
@@ -79,6 +84,8 @@ struct Reading<'a, 'c> {
     context: &'a mut Context<'c>,
     ports: [u16; 2],
     opener: Option<Side>,
+    /// The number of each side's first byte, where the handshake told it.
+    starts: [Option<u32>; 2],
 }
 
 impl Connection {
@@ -92,25 +99,26 @@ impl Connection {
         }
     }
 
-    /// Takes one packet; `start` is the number of its side's first byte where the handshake told it, and
-    /// `opener` the side that opened the connection where that was seen.
+    /// Takes one packet; `starts` are the numbers of the sides' first bytes where the handshake told them,
+    /// and `opener` is the side that opened the connection where that was seen.
     pub fn packet(
         &mut self,
         packet: &Packet,
         payload: &[u8],
-        start: Option<u32>,
+        starts: [Option<u32>; 2],
         opener: Option<Side>,
         tools: &super::Tools,
     ) -> Progress {
         let Self { stream, reader, facts } = self;
         let mut context = tools.context(facts);
         let ports = [packet.key.port(Side::Low), packet.key.port(Side::High)];
+        let start = starts[packet.side.index()];
         if start.is_none()
             && let Reader::Probing(probing) = reader
         {
             probing.sides[packet.side.index()].midway = true;
         }
-        let mut sink = Reading { reader, context: &mut context, ports, opener };
+        let mut sink = Reading { reader, context: &mut context, ports, opener, starts };
         stream.segment(packet, payload, start, &mut sink);
         if stream.is_closed() {
             sink.end();
@@ -139,14 +147,15 @@ impl Connection {
             Reader::Reading(inspection) => inspection.held_bytes(),
             _ => 0,
         };
-        self.stream.held_bytes() + of_reader
+        self.stream.held_bytes() + self.stream.recent_bytes() + of_reader
     }
 
     /// Ends the connection and returns all that was found.
     pub fn finish(mut self, ports: [u16; 2], tools: &super::Tools) -> Facts {
         let Self { stream, reader, facts } = &mut self;
         let mut context = tools.context(facts);
-        let mut sink = Reading { reader, context: &mut context, ports, opener: None };
+        let mut sink =
+            Reading { reader, context: &mut context, ports, opener: None, starts: [None; 2] };
         stream.finish(&mut sink);
         sink.end();
         self.facts
@@ -196,6 +205,12 @@ impl Reading<'_, '_> {
         if opening.state != OpeningState::Open {
             return;
         }
+        if opening.midway && !opening.bytes.is_empty() && is_request(bytes, side, self.ports) {
+            // What is kept was the end of something: a request begins a piece of its own.
+            opening.bytes.clear();
+            opening.pieces.clear();
+            probing.prober.restart(side);
+        }
         opening.bytes.extend_from_slice(bytes);
         opening.pieces.push((opening.bytes.len(), at));
         if !opening.strip_lead() {
@@ -233,7 +248,7 @@ impl Reading<'_, '_> {
     }
 
     /// The protocol is known: its reader takes what was kept, in the order of capture.
-    fn confirm(&mut self, protocol: super::Protocol, initiator: Option<Side>) {
+    fn confirm(&mut self, protocol: Protocol, initiator: Option<Side>) {
         let done = std::mem::replace(self.reader, Reader::Done);
         let Reader::Probing(probing) = done else { return };
         let [low, high] = probing.sides;
@@ -242,7 +257,10 @@ impl Reading<'_, '_> {
         self.context.facts.initiator = initiator;
         self.context.facts.recognised = recognised;
         let client = initiator.or(self.opener).unwrap_or_else(|| self.likely_client());
-        let midway = [low.midway, high.midway];
+        // A side that has not spoken yet may be in the middle of something, too.
+        let midway = [(&low, Side::Low), (&high, Side::High)].map(|(opening, side)| {
+            opening.midway || (opening.is_silent() && self.starts[side.index()].is_none())
+        });
         *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, client, midway)));
         // A piece that was captured early waited for those before it: no side's order changes.
         let mut pieces: Vec<(At, At, Side, usize, usize)> = Vec::new();
@@ -276,6 +294,14 @@ impl Reading<'_, '_> {
             *self.reader = Reader::Done;
         }
     }
+}
+
+/// Tells whether bytes in the middle of a connection begin a request of HTTP for sure.
+fn is_request(bytes: &[u8], side: Side, [low, high]: [u16; 2]) -> bool {
+    let ports = if side == Side::Low { [low, high] } else { [high, low] };
+    let start = Start { bytes, from_first: false, other: &[], ports, ended: false };
+    let outcome = Prober::default().probe(side, &start);
+    matches!(outcome, Outcome::Confirmed { protocol: Protocol::Http, initiator: Some(by) } if by == side)
 }
 
 impl StreamSink for Reading<'_, '_> {

@@ -74,6 +74,8 @@ struct Half {
     held: Vec<u8>,
     scanned: usize,
     start: At,
+    /// Joined midway, and what is held may begin a request or be the end of something else.
+    unsure: bool,
     /// The rest of a line that is too long is passed over.
     in_long_line: bool,
 }
@@ -147,18 +149,30 @@ impl Http1 {
 
     /// Looks for a message at the beginning of a piece.
     fn take_seek(&mut self, side: Side, at: At, bytes: &[u8]) -> usize {
-        let begins = if side == self.client {
-            probe::may_be_request(bytes)
-        } else {
-            probe::may_be_response(bytes)
-        };
+        let from_client = side == self.client;
+        let begins =
+            if from_client { probe::may_be_request(bytes) } else { probe::may_be_response(bytes) };
         if !begins {
             return bytes.len();
         }
         let half = self.half(side);
+        half.unsure = from_client && !probe::is_request(bytes);
         half.state = State::Head;
         half.start = at;
         0
+    }
+
+    /// What a stream was joined at and looked like a beginning may turn out to be none.
+    fn doubt(&mut self, bytes: &[u8]) {
+        let half = &mut self.requests;
+        if probe::is_request(&half.held) {
+            half.unsure = false;
+        } else if probe::is_request(bytes) || !probe::may_be_request(&half.held) {
+            half.held.clear();
+            half.scanned = 0;
+            half.unsure = false;
+            half.state = State::Seek;
+        }
     }
 
     /// Looks at the first byte behind a message.
@@ -350,6 +364,9 @@ impl Inspector for Http1 {
             // A body without a length that did not end with the connection.
             self.end_content(side, true, context);
             self.responses.state = State::Start;
+        }
+        if side == self.client && self.requests.unsure {
+            self.doubt(bytes);
         }
         let mut rest = bytes;
         while !rest.is_empty() {

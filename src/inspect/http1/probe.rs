@@ -105,6 +105,11 @@ pub(super) fn may_be_request(bytes: &[u8]) -> bool {
     request(bytes) != Probe::Excluded
 }
 
+/// Tells whether bytes begin a request for sure.
+pub(super) fn is_request(bytes: &[u8]) -> bool {
+    matches!(request(bytes), Probe::Confirmed(_))
+}
+
 /// Tells whether a line ends as a request line does: ` HTTP/1.1`, with any version.
 pub(super) fn ends_with_version(line: &[u8]) -> bool {
     let line = line.trim_ascii_end();

@@ -100,6 +100,26 @@ impl Http {
         }
     }
 
+    /// Shows a first line that was cut: of a target what its next delimiter has passed, since a user and a
+    /// password may stand before a host.
+    pub(super) fn cut(&self, held: &[u8]) -> Vec<u8> {
+        let mut out = filled(held.len());
+        if self.state == State::Start && begins(held) {
+            let path = memchr::memchr(b' ', held).filter(|gap| held.get(gap + 1) == Some(&b'/'));
+            let shown = match path {
+                Some(gap) => {
+                    gap + 1
+                        + held[gap + 1..].iter().rposition(|b| b"/?&".contains(b)).unwrap_or(0)
+                        + 1
+                }
+                None => held.iter().take_while(|byte| head::is_token(**byte)).count() + 1,
+            };
+            let shown = shown.min(held.len());
+            out[..shown].copy_from_slice(&head::first_line(&held[..shown]));
+        }
+        out
+    }
+
     pub(super) fn step(&mut self, held: &[u8]) -> Step {
         match self.state {
             State::Start => self.start(held),

@@ -169,17 +169,11 @@ impl Redactor {
     pub fn close(&mut self, side: Side, shown: &mut Shown) {
         let half = &mut self.sides[side.index()];
         half.run(shown);
-        match &mut half.reader {
-            Reader::Http(http) => {
-                http.end();
-                half.run(shown);
-            }
-            // A message that says it is longer ends with the connection.
-            Reader::Ber(ber::Framing::Bare) => shown.add(half.at, &ber::shown(&half.held)),
-            Reader::Syslog => shown.add(half.at, &records::syslog_line(&half.held)),
-            _ => {}
+        if let Reader::Http(http) = &mut half.reader {
+            http.end();
+            half.run(shown);
         }
-        half.stop();
+        half.give_up(shown);
     }
 
     /// Returns how many of the next bytes of a side may be missing without loss.
@@ -242,6 +236,19 @@ impl Half {
             self.run(shown);
             return;
         }
+        self.give_up(shown);
+    }
+
+    /// Shows what may be shown of a message that is not whole, and stops.
+    fn give_up(&mut self, shown: &mut Shown) {
+        let text = match &self.reader {
+            // A message that says it is longer ends with the connection.
+            Reader::Ber(ber::Framing::Bare) => ber::shown(&self.held),
+            Reader::Http(http) => http.cut(&self.held),
+            Reader::Syslog => records::syslog_line(&self.held),
+            _ => Vec::new(),
+        };
+        shown.add(self.at, &text);
         self.stop();
     }
 

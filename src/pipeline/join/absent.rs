@@ -20,7 +20,7 @@ impl Join<'_> {
         }
         let rules = self.rule_records();
         let end = At { frame: 0, time: end_of(self.gathered) };
-        for absence in absences {
+        for (number, absence) in absences.into_iter().enumerate() {
             let note = Note::once("absence", absence.detail.clone(), end);
             let finding = Finding {
                 rule: absence.rule,
@@ -46,7 +46,8 @@ impl Join<'_> {
                     responder,
                     transport,
                     app_proto: "none",
-                    flow_id: flow_id(&key, 0),
+                    // No flow bears it; two rows may miss the same one.
+                    flow_id: flow_id(&key, number as u64),
                     points: &[],
                     vlan: &[],
                     tunnel: &[],

@@ -93,9 +93,13 @@ impl Hosts {
         }
     }
 
-    /// Notes a flow that its responder turned away, if that is a host that answers elsewhere.
-    pub(super) fn see_refused(&mut self, view: &View<'_>) {
+    /// Notes a flow that its responder turned away, if that is a host that answers elsewhere or that the site
+    /// declares.
+    pub(super) fn see_refused(&mut self, view: &View<'_>, site: &Site) {
         let responder = view.responder();
+        if site.host_of(responder.ip()).is_some() {
+            self.by_address.entry(responder.ip()).or_default();
+        }
         let Some(host) = self.by_address.get_mut(&responder.ip()) else { return };
         let place = (responder.port(), view.transport());
         if self.listeners >= LISTENERS_MAX && !host.listeners.contains_key(&place) {

@@ -26,19 +26,25 @@ use crate::report::{Record, Sink, Summary};
 use frames::Frames;
 use plan::Scan;
 
-/// Rules by the id of the flow in which they found something.
-type RulesByFlow = HashMap<u64, BTreeSet<String>>;
-
-/// Remembers which flows a report has findings of.
+/// Remembers which flows a report has findings of, by their ids.
 #[derive(Clone, Default)]
-pub struct Found(Arc<Mutex<RulesByFlow>>);
+pub struct Found(Arc<Mutex<HashMap<u64, Finding>>>);
+
+/// What a report found in one flow.
+#[derive(Default)]
+struct Finding {
+    rules: BTreeSet<String>,
+    /// Flows may be gone when the report ends: their protocol is told with the finding.
+    protocol: Option<Protocol>,
+}
 
 impl Sink for Found {
     fn record(&mut self, record: Record<'_>) -> io::Result<()> {
         if let Record::Alert(alert) = record {
             let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let rules = found.entry(alert.envelope.flow_id).or_default();
-            rules.insert(alert.rule.id.clone());
+            let finding = found.entry(alert.envelope.flow_id).or_default();
+            finding.rules.insert(alert.rule.id.clone());
+            finding.protocol = Protocol::from_name(alert.envelope.app_proto);
         }
         Ok(())
     }
@@ -108,9 +114,11 @@ impl Subjects {
                 subjects.entry(id).or_default().protocol = Some(protocol);
             }
         }
-        for (id, rules) in found.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let comments = rules.iter().map(|rule| format!("portreeve: {rule}")).collect();
-            subjects.entry(*id).or_default().comments = comments;
+        for (id, finding) in found.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let subject = subjects.entry(*id).or_default();
+            let comment = |rule: &String| format!("portreeve: {rule}");
+            subject.comments = finding.rules.iter().map(comment).collect();
+            subject.protocol = subject.protocol.or(finding.protocol);
         }
         Self(subjects)
     }

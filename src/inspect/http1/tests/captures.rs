@@ -85,8 +85,9 @@ fn facts_of(path: &Path) -> Vec<Facts> {
                 connections.insert(slot, (Connection::new(), ports));
             }
             let (connection, _) = connections.get_mut(&flow.slot).unwrap();
-            let (start, opener) = (flow.tcp.stream_start(packet.side), flow.tcp.initiator());
-            connection.packet(&packet, packet.payload.of(&block.bytes), start, opener, &tools);
+            let starts = Side::BOTH.map(|side| flow.tcp.stream_start(side));
+            let (opener, payload) = (flow.tcp.initiator(), packet.payload.of(&block.bytes));
+            connection.packet(&packet, payload, starts, opener, &tools);
         }
     }
     connections.into_values().map(|(connection, ports)| connection.finish(ports, &tools)).collect()

@@ -173,6 +173,18 @@ fn a_connection_joined_midway_begins_with_the_first_head() {
 }
 
 #[test]
+fn the_end_of_a_body_that_looks_like_words_is_no_part_of_the_first_head() {
+    for answered in [false, true] {
+        for (tail, own) in [(&b"end of a body"[..], 3), (b"word", 3), (b"end\r\n", 3)] {
+            let answer = if answered { OK } else { b"" };
+            let facts = converse(&[(false, answer), (true, tail), (true, TOKEN)], true);
+            assert_eq!((bearer(&facts), facts.requests), (1, 1), "{tail:?}");
+            assert_eq!(facts.evidence[0].first.frame, own, "{answered} {tail:?}");
+        }
+    }
+}
+
+#[test]
 fn the_middle_of_an_answer_is_no_request_even_if_it_looks_like_one() {
     let facts = converse(&[(false, TOKEN), (false, TOKEN), (true, TOKEN), (false, OK)], true);
     assert_eq!((bearer(&facts), facts.requests), (1, 1));

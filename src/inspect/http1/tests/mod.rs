@@ -38,7 +38,9 @@ fn read(pieces: &[(bool, &[u8])]) -> Facts {
 fn converse(pieces: &[(bool, &[u8])], midway: bool) -> Facts {
     let tools = tools();
     let mut connection = Connection::new();
-    let (mut next, start) = ([100_u32, 900], (!midway).then_some([100, 900]));
+    let mut next = [100_u32, 900];
+    // The client is the high side.
+    let starts = [next[1], next[0]].map(|start| (!midway).then_some(start));
     let ports = {
         let packet = tcp(CLIENT, SERVER, 0, 0, 0, 0);
         [Side::Low, Side::High].map(|side| packet.key.port(side))
@@ -50,7 +52,7 @@ fn converse(pieces: &[(bool, &[u8])], midway: bool) -> Facts {
         let mut packet = tcp(from, to, TcpFlags::ACK, next[side], 0, len);
         packet.at = At { frame: index as u64 + 1, time: Timestamp(0) };
         next[side] += len;
-        connection.packet(&packet, bytes, start.map(|start| start[side]), None, &tools);
+        connection.packet(&packet, bytes, starts, None, &tools);
     }
     connection.finish(ports, &tools)
 }
