@@ -226,6 +226,22 @@ fn no_secret_is_shown_however_a_stream_is_cut() {
     }
 }
 
+/// A cost that grows with the square of the length would take minutes.
+#[test]
+fn what_never_ends_costs_its_length() {
+    for (protocol, start) in [
+        (Protocol::Http, &b"GET /"[..]),
+        (Protocol::Http, b"GET / HTTP/1.1\r\nX: "),
+        (Protocol::Syslog, b"<13>"),
+        (Protocol::Ldap, b"\x30\x84\x00\x03\xff\xf0"),
+    ] {
+        let mut bytes = start.to_vec();
+        bytes.resize(HELD_LEN_MAX - 1, b'a');
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(redacted(protocol, &single), redacted(protocol, &[&bytes]));
+    }
+}
+
 #[test]
 fn no_secret_is_shown_of_a_datagram() {
     for (protocol, bytes) in streams() {
