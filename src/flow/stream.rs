@@ -65,6 +65,8 @@ struct Half {
     held_bytes: usize,
     /// Number behind the last byte, once a FIN told it.
     end: Option<u32>,
+    /// The highest number that the other side acknowledged.
+    acked: Option<u32>,
     recent: Recent,
 }
 
@@ -140,6 +142,12 @@ impl Stream {
         sink: &mut impl StreamSink,
     ) {
         let side = packet.side;
+        if packet.tcp.flags.has(TcpFlags::ACK) && !packet.tcp.flags.has(TcpFlags::RST) {
+            let other = &mut self.halves[side.other().index()];
+            if other.acked.is_none_or(|acked| is_after(packet.tcp.ack, acked)) {
+                other.acked = Some(packet.tcp.ack);
+            }
+        }
         let half = &mut self.halves[side.index()];
         if half.phase == Phase::Closed {
             return;
@@ -170,6 +178,7 @@ impl Stream {
             let half = &mut self.halves[side.index()];
             half.give_up(side, 0, sink);
             if half.phase != Phase::Closed {
+                half.tell_lost_tail(side, sink);
                 half.phase = Phase::Closed;
                 sink.close(side);
             }
@@ -389,6 +398,21 @@ impl Half {
         }
     }
 
+    /// The last bytes may be missing, with nothing behind them: a FIN stands where they end, or the other
+    /// side acknowledged them. One number beyond the known bytes may be that of a FIN.
+    fn tell_lost_tail(&mut self, side: Side, sink: &mut impl StreamSink) {
+        if self.phase != Phase::Flowing || !sink.wants(side) {
+            return;
+        }
+        let by_ack = self.acked.filter(|acked| *acked != self.next.wrapping_add(1));
+        let Some(end) = self.end.or(by_ack) else { return };
+        let missing = end.wrapping_sub(self.next);
+        if (1..=AHEAD_MAX).contains(&missing) {
+            self.next = end;
+            sink.gap(side, u64::from(missing), false);
+        }
+    }
+
     /// While seeking, only the newest segments are kept: they may turn out to follow a beginning that
     /// was captured late.
     fn forget_oldest(&mut self) {
@@ -604,6 +628,28 @@ mod tests {
         push(&mut stream, &mut tape, 514, b"after", None);
         push(&mut stream, &mut tape, 504, b"GET / HTTP", None);
         assert_eq!(tape.bytes, b"GET / HTTPafter");
+    }
+
+    #[test]
+    fn a_lost_tail_is_told_by_the_fin_behind_it_or_by_its_acknowledgement() {
+        let fin = |seq| tcp(CLIENT, SERVER, TcpFlags::ACK | TcpFlags::FIN, seq, 0, 0);
+        let ack = |ack| tcp(SERVER, CLIENT, TcpFlags::ACK, 500, ack, 0);
+        for (last, gaps) in [
+            (fin(103), vec![]),
+            (fin(110), vec![(3, 7)]),
+            (ack(90), vec![]),
+            (ack(103), vec![]),
+            // The client's FIN may not have been captured.
+            (ack(104), vec![]),
+            (ack(105), vec![(3, 2)]),
+            (ack(103_u32.wrapping_add(AHEAD_MAX + 1)), vec![]),
+        ] {
+            let (mut stream, mut tape) = (Stream::default(), Tape::default());
+            push(&mut stream, &mut tape, 100, b"abc", Some(100));
+            stream.segment(&last, b"", None, &mut tape);
+            stream.finish(&mut tape);
+            assert_eq!(tape.gaps, gaps, "{last:?}");
+        }
     }
 
     #[test]
