@@ -96,7 +96,7 @@ fn a_folder_or_a_device_in_place_of_a_file_is_said_to_be_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     // That nothing was found in nothing is no pass.
-    fails(&run(["analyze", path]), "no capture in what was named", "an empty folder");
+    fails(&run(["analyze", path]), "no capture was found", "an empty folder");
     fails(&run(["scrub", path, "/dev/null"]), "", "an empty folder");
     for (flag, says) in [("--site", path), ("--policy", path)] {
         fails(&run(["analyze", flag, path, TOKEN]), says, flag);
