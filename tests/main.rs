@@ -9,6 +9,7 @@ mod faults;
 #[cfg(feature = "live")]
 mod folding;
 mod hostile;
+mod hosts;
 mod injection;
 #[cfg(feature = "live")]
 mod live;

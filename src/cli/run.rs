@@ -51,6 +51,9 @@ pub(super) struct RunArgs {
     /// Leave VLAN ids out of what tells flows apart
     #[arg(long)]
     pub(super) ignore_vlan: bool,
+    /// UDP port that carries VXLAN, beside 4789 and 8472; may be given again
+    #[arg(long = "vxlan-port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) vxlan_ports: Vec<u16>,
     /// Exit with 1 on findings of this severity or a graver one
     #[arg(long, value_name = "SEVERITY", value_enum, default_value = "high")]
     pub(super) fail_on: SeverityValue,
@@ -108,6 +111,7 @@ impl RunArgs {
         let decode = decode::Options {
             hash_seed,
             ignore_vlan: self.ignore_vlan,
+            vxlan_ports: self.vxlan_ports.clone(),
             ..decode::Options::default()
         };
         Ok((Tools { options, fingerprinter }, decode))
