@@ -16,7 +16,7 @@ const LONG_FILES: &[(&str, &str)] = &[(
 )];
 
 /// Dependencies that nothing uses yet, each with what awaits it.
-const AWAITED: &[(&str, &str)] = &[("signal-hook", "the command `live`, which ends by a signal")];
+const AWAITED: &[(&str, &str)] = &[];
 
 /// Modules that may use less than what stands above them.
 const NARROW: &[(&str, &[&str])] =

@@ -340,7 +340,7 @@ fn a_token_between_a_real_client_and_server_is_found_at_once() {
 }
 
 /// What a report says, by what a file and a live run have in common.
-fn contents(records: &[Value]) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
+pub(crate) fn contents(records: &[Value]) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
     let (mut alerts, mut flows) = (BTreeMap::new(), BTreeMap::new());
     for record in records {
         let ends = ["src_ip", "src_port", "dest_ip", "dest_port", "proto", "app_proto", "vlan"]
@@ -577,4 +577,20 @@ fn usage_errors_name_the_flag_or_the_interface() {
         assert_eq!(ran.code, 2, "{}", ran.err);
         assert!(ran.err.contains(says) || ran.err.contains("no permission"), "{}", ran.err);
     }
+}
+
+#[test]
+fn the_service_unit_is_sound() {
+    let unit = fs::read_to_string(support::root().join("deploy/portreeve.service")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("portreeve.service");
+    let here = unit.replace("/usr/bin/portreeve", env!("CARGO_BIN_EXE_portreeve"));
+    assert_ne!(unit, here, "the unit starts another program");
+    fs::write(&path, here).unwrap();
+    let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
+        let _ = writeln!(io::stderr(), "skipped: no systemd-analyze");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !text.contains("portreeve.service:"), "{text}");
 }

@@ -1,18 +1,27 @@
 //! The integration tests, one binary; a module a concern.
 
 mod architecture;
+mod baseline;
 mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
+mod faults;
+#[cfg(feature = "live")]
+mod folding;
 mod hostile;
+mod injection;
+#[cfg(feature = "live")]
 mod live;
+mod mutations;
 mod policy;
 mod public;
 mod public_names;
 mod recorded;
 mod sameness;
+mod scrub;
 mod secrets;
 mod streams;
 mod support;
 mod truth;
+mod tunnels;
 mod usage;

@@ -42,7 +42,7 @@ fn spellings(secret: &str) -> Vec<String> {
 }
 
 /// Returns the spellings of canaries that stand in some bytes.
-fn leaks(bytes: &[u8]) -> Vec<String> {
+pub(crate) fn leaks(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let all = CANARIES.iter().flat_map(|secret| spellings(secret));
     all.filter(|spelling| text.contains(spelling.as_str())).collect()

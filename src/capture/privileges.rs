@@ -16,8 +16,9 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, dumpable_behavior, geteuid, getrlimit,
     set_dumpable_behavior, setrlimit,
 };
+pub use rustix::thread::CapabilitySet;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };

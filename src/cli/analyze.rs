@@ -64,11 +64,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     let bar = progress::bar(&source.progress());
     let (watched, shown, reported) = (source.progress(), bar.clone(), bar.clone());
-    let reading = Reading {
+    let mut reading = Reading {
         decode: decode.clone(),
         separate: args.separate,
         since: args.since,
         until: args.until,
+        filter: run::frame_filter(args.run.filter.as_deref())?,
     };
     let mut config = Config {
         workers,
@@ -86,6 +87,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         catalog: &known.catalog,
         site: &known.site,
         policy: &known.policy,
+        past: &known.past,
         fail_on: args.run.fail_on.into(),
         provenance,
     };
@@ -94,24 +96,25 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         bounded::gather(&mut source, &mut config, &tools, &limit, &mut outputs)?;
     bar.finish_and_clear();
     if gathered.front.frames == 0 {
-        nothing_was_readable(&source.inputs())?;
+        something_was_readable(&source.inputs())?;
     }
     let (packets, bytes) = (gathered.front.frames, gathered.front.wire_bytes);
     let figures = || Some(watch.figures(packets, bytes));
     let summary = join::report_after(carried, &gathered, &source, &setting, &mut outputs, figures)?;
+    run::write_baseline(&args.run, &known, summary.timestamp)?;
     if let Some(evidence) = evidence {
-        evidence.write(&gathered, &reading, &options)?;
+        evidence.write(&gathered, &mut reading, &options)?;
     }
     // The memory of many flows is the system's to take back, all at once.
     std::mem::forget(gathered);
     Ok(exit_code(&summary))
 }
 
-/// Fails where no input was a capture: a run over nothing must not pass.
-fn nothing_was_readable(inputs: &[InputSummary]) -> Result<()> {
+/// Fails where no input was a capture: that nothing was found in nothing is no pass.
+fn something_was_readable(inputs: &[InputSummary]) -> Result<()> {
     if inputs.is_empty() {
         let error = Error::new("no capture was found");
-        return Err(error.hint("of a directory, pcap, pcapng and snoop files are read"));
+        return Err(error.hint("name files, or folders that hold pcap or pcapng files"));
     }
     if inputs.iter().all(|input| input.broken.is_some()) {
         return Err(Error::new("nothing could be read").hint("see the messages above"));

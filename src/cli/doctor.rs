@@ -47,13 +47,19 @@ fn libpcap() -> String {
     "not in this build".to_owned()
 }
 
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
 fn ebpf() -> String {
-    let allowed = if privileges::has(EBPF_CAPABILITIES) {
-        "permitted"
-    } else {
-        "not permitted: needs cap_net_admin, cap_bpf and cap_perfmon"
-    };
-    format!("not in this build; {allowed}")
+    let support = crate::capture::ebpf::probe();
+    match support.obstacle() {
+        Some(obstacle) => format!("not usable: {obstacle}"),
+        None if support.tcx => "usable, attached through TCX".to_owned(),
+        None => "usable, attached through clsact".to_owned(),
+    }
+}
+
+#[cfg(not(all(feature = "ebpf", target_os = "linux")))]
+fn ebpf() -> String {
+    "not in this build".to_owned()
 }
 
 fn capabilities() -> String {

@@ -39,7 +39,7 @@ impl Evidence {
     pub(super) fn write(
         self,
         gathered: &Gathered,
-        reading: &Reading,
+        reading: &mut Reading,
         options: &Options,
     ) -> Result<()> {
         let subjects = Subjects::new(gathered, &self.found);
@@ -54,7 +54,7 @@ pub(super) fn write(
     file: File,
     inputs: &[Input],
     options: &Options,
-    reading: &Reading,
+    reading: &mut Reading,
     subjects: &Subjects,
     scope: Scope,
 ) -> Result<Scrubbed> {
@@ -91,13 +91,15 @@ pub(super) fn check_input(path: &Path, input: &Input) -> Result<()> {
         return Err(error.hint("save it to a file first"));
     }
     let place = |path: &Path| fs::canonicalize(path).ok();
-    let written = place(path);
-    if written.is_some()
-        && (written == place(from)
-            || written.as_deref().and_then(Path::parent).map(Path::to_path_buf) == place(from))
-    {
+    // A file made in a directory that is read would be read too.
+    let folder = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => place(Path::new(".")),
+        parent => parent.and_then(place),
+    };
+    let read = place(from);
+    if read.is_some() && (place(path) == read || folder == read) {
         let error = Error::at_path(path, "it is one of the inputs");
-        return Err(error.hint("write to another file"));
+        return Err(error.hint("write to a file elsewhere"));
     }
     Ok(())
 }

@@ -16,41 +16,44 @@ use super::run::{self, Known, RunArgs, Watch};
 use super::service::Service;
 use super::status::StatusLine;
 use super::values::size;
-use super::{FAILED, complain, output};
-use crate::capture::live::{self, Live};
-use crate::capture::privileges::{self, Keep, PCAP_CAPABILITIES, SandboxReport, User};
+use super::{FAILED, complain, output, source};
+use crate::capture::privileges::{self, CapabilitySet, Keep, SandboxReport, User};
 use crate::error::{Error, Result};
 use crate::pipeline::Config;
 use crate::pipeline::join::{Carried, Setting};
 use crate::pipeline::live::{self as watching, Status, Watcher};
 use crate::report::summary::{LiveRecord, Rtt, RunRecord};
 
+/// Bytes of a frame that are captured unless the user says otherwise: all of it, also where the
+/// device joins segments (tcpdump's default too).
+pub(super) const SNAPLEN: u32 = 262_144;
+
 /// Arguments of `live`.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Interface to watch, or `any`; may be given again
     #[arg(short, long = "interface", value_name = "IFACE", required = true)]
-    interfaces: Vec<String>,
+    pub(super) interfaces: Vec<String>,
     /// What captures
     #[arg(long, value_enum, default_value = "auto")]
-    backend: Backend,
+    pub(super) backend: Backend,
     #[command(flatten)]
-    run: RunArgs,
+    pub(super) run: RunArgs,
     /// End after so many seconds
     #[arg(long, value_name = "SECONDS")]
     duration: Option<u64>,
     /// Bytes of a frame to capture
-    #[arg(long, value_name = "N", default_value_t = live::SNAPLEN, value_parser = clap::value_parser!(u32).range(64..=262_144))]
-    snaplen: u32,
+    #[arg(long, value_name = "N", default_value_t = SNAPLEN, value_parser = clap::value_parser!(u32).range(64..=262_144))]
+    pub(super) snaplen: u32,
     /// Capture only what the interface would take anyway
     #[arg(long)]
-    no_promisc: bool,
+    pub(super) no_promisc: bool,
     /// Kernel buffer of an interface
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size)]
-    buffer: u64,
+    pub(super) buffer: u64,
     /// Blocks of up to 1 MiB that may wait for the workers, an interface
-    #[arg(long, value_name = "N", default_value_t = live::QUEUE_LEN, hide = true)]
-    queue: usize,
+    #[arg(long, value_name = "N", default_value_t = source::QUEUE_LEN, hide = true)]
+    pub(super) queue: usize,
     /// Seconds between two `stats` records
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     stats: u64,
@@ -70,7 +73,7 @@ pub(super) struct Args {
 
 /// What captures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Backend {
+pub(super) enum Backend {
     /// The best that this machine has.
     Auto,
     /// Counting in the kernel, payload of undecided flows only.
@@ -84,21 +87,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let workers = run::workers(args.run.workers);
     let watch = Watch::start(workers);
     let signals = Signals::listen()?;
-    let known = keep(Known::load(&args.run)?);
+    let known = Known::load(&args.run)?;
     let (tools, decode) = args.run.tools(&known.site)?;
-    if args.backend == Backend::Ebpf {
-        return Err(Error::about("--backend", "this build captures through libpcap only"));
-    }
-    let mut source = Live::open(&options(args, &signals))?;
+    let mut capture = source::open(args, &signals.stop)?;
     // Files are opened as whoever the run goes on as: rotation opens more of them later.
-    let sandbox = confine(args, known)?;
+    let sandbox = confine(args, &known, capture.needs)?;
     let rotation =
         Rotation { size: args.rotate_size, age: args.rotate_every.map(Duration::from_secs) };
     let mut outputs = output::open(args.run.format, &args.run.outputs, true, rotation)?;
     super::note(&format!(
         "watching {} through {}; {sandbox}",
         args.interfaces.join(", "),
-        live::libpcap_version()
+        capture.shown
     ));
     let mut config = Config {
         workers,
@@ -106,7 +106,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         separate: false,
         since: None,
         until: None,
-        filter: None,
+        filter: capture.filter.take(),
         on_progress: Box::new(|_| ()),
         on_broken: Box::new(complain),
     };
@@ -114,6 +114,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         args,
         known,
         watch,
+        backend: capture.backend,
         sandbox,
         signals,
         service: Service::of_environment(),
@@ -123,27 +124,23 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let options = watching::Options {
         memory_limit: args.run.memory_limit,
         stats_every: Duration::from_secs(args.stats),
+        ask_every: watching::ASK_EVERY,
     };
-    let summary =
-        watching::run(&mut source, &mut config, &tools, &mut outputs, &mut watcher, options)?;
+    let summary = watching::run(
+        capture.source.as_mut(),
+        &mut config,
+        &tools,
+        &mut outputs,
+        &mut watcher,
+        options,
+    )?;
+    run::write_baseline(&args.run, &watcher.known, summary.timestamp)?;
     watcher.service.say("STOPPING=1");
     Ok(exit_code(&summary))
 }
 
-fn options(args: &Args, signals: &Signals) -> live::Options {
-    live::Options {
-        interfaces: args.interfaces.clone(),
-        snaplen: args.snaplen,
-        promiscuous: !args.no_promisc,
-        buffer_len: u32::try_from(args.buffer).unwrap_or(u32::MAX),
-        queue_len: args.queue.max(1),
-        filter: args.run.filter.clone(),
-        stop: Arc::clone(&signals.stop),
-    }
-}
-
 /// Gives up what the run does not need.
-fn confine(args: &Args, known: &Known) -> Result<SandboxReport> {
+fn confine(args: &Args, known: &Known, needs: CapabilitySet) -> Result<SandboxReport> {
     if args.no_sandbox {
         return Ok(SandboxReport::without());
     }
@@ -153,7 +150,7 @@ fn confine(args: &Args, known: &Known) -> Result<SandboxReport> {
     };
     privileges::confine(&Keep {
         user,
-        capabilities: PCAP_CAPABILITIES,
+        capabilities: needs,
         read: read_again(args, known),
         write: args.run.outputs.iter().map(|output| dir_of(&output.path)).collect(),
     })
@@ -201,17 +198,12 @@ impl Signals {
     }
 }
 
-/// Keeps rules for as long as the process lives: what was summed up refers to them. A reload is rare, and
-/// some megabytes.
-fn keep(known: Known) -> &'static Known {
-    Box::leak(Box::new(known))
-}
-
 /// Looks after the run.
 struct LiveWatcher<'a> {
     args: &'a Args,
-    known: &'static Known,
+    known: Known,
     watch: Watch,
+    backend: &'static str,
     sandbox: SandboxReport,
     signals: Signals,
     service: Service,
@@ -225,6 +217,7 @@ impl LiveWatcher<'_> {
             catalog: &known.catalog,
             site: &known.site,
             policy: &known.policy,
+            past: &known.past,
             fail_on: self.args.run.fail_on.into(),
             provenance: self.args.run.provenance(known),
         }
@@ -235,8 +228,7 @@ impl LiveWatcher<'_> {
         self.status.clear();
         match Known::load(&self.args.run) {
             Ok(known) => {
-                let known = keep(known);
-                carried.renumber(&self.setting(), &self.setting_of(known));
+                carried.renumber(&self.setting(), &self.setting_of(&known));
                 self.known = known;
                 super::note("reloaded");
             }
@@ -251,7 +243,7 @@ impl LiveWatcher<'_> {
 
 impl Watcher for LiveWatcher<'_> {
     fn setting(&self) -> Setting<'_> {
-        self.setting_of(self.known)
+        self.setting_of(&self.known)
     }
 
     fn pulse(&mut self, status: &Status, carried: &mut Carried) -> Result<()> {
@@ -276,8 +268,11 @@ impl Watcher for LiveWatcher<'_> {
 
     fn figures(&self, status: &Status, finding_latency: Option<Rtt>) -> Option<RunRecord> {
         let mut figures = self.watch.figures(status.frames, status.wire_bytes);
-        figures.live =
-            Some(LiveRecord { backend: "libpcap", sandbox: self.sandbox.clone(), finding_latency });
+        figures.live = Some(LiveRecord {
+            backend: self.backend,
+            sandbox: self.sandbox.clone(),
+            finding_latency,
+        });
         Some(figures)
     }
 }

@@ -8,7 +8,7 @@ mod bench;
 mod catalog;
 mod doctor;
 mod evidence;
-#[cfg(feature = "live")]
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 mod live;
 mod output;
 mod policy;
@@ -16,13 +16,16 @@ mod progress;
 mod rotate;
 mod run;
 mod scrub;
-#[cfg(feature = "live")]
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 mod service;
-#[cfg(feature = "live")]
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
+mod source;
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 mod status;
 mod values;
 
 use std::io::{self, Write};
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -63,7 +66,7 @@ enum Command {
     /// Tell what this machine lets portreeve do, and what it lacks
     Doctor,
     /// Watch interfaces: findings as they happen, a full report at the end
-    #[cfg(feature = "live")]
+    #[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
     Live(Box<live::Args>),
     /// List and explain the rules, check rules of your own
     Policy(Box<policy::Args>),
@@ -77,21 +80,30 @@ enum Command {
 pub fn main() -> ExitCode {
     harden();
     let arguments = Arguments::parse();
-    let done = match arguments.command {
+    let done = guarded(|| match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
         Command::Policy(args) => policy::run(&args, &mut io::stdout().lock()),
         Command::Catalog(args) => catalog::run(&args, &mut io::stdout().lock()),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Doctor => doctor::run(),
-        #[cfg(feature = "live")]
+        #[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
         Command::Live(args) => live::run(&args),
         Command::Man => man(),
         Command::Scrub(args) => scrub::run(&args),
-    };
+    });
     done.unwrap_or_else(|error| {
         complain(&error);
         ExitCode::from(FAILED)
+    })
+}
+
+/// Runs something in which a defect is an error of the run, and no other exit code.
+fn guarded(run: impl FnOnce() -> Result<ExitCode>) -> Result<ExitCode> {
+    // Nothing of the run is used afterwards.
+    std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let error = Error::new("a defect of portreeve stopped the run; it is not complete");
+        Err(error.hint("please report it with the message above"))
     })
 }
 
@@ -107,7 +119,7 @@ fn complain(error: &Error) {
 }
 
 /// Writes a remark to standard error.
-#[cfg(feature = "live")]
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 fn note(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{}", crate::error::Printable(text));
 }
@@ -146,6 +158,13 @@ fn print(bytes: &[u8]) -> Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_a_failed_run() {
+        let error = guarded(|| panic!("on purpose")).unwrap_err();
+        assert!(error.to_string().contains("it is not complete"));
+        assert!(guarded(|| Ok(ExitCode::SUCCESS)).is_ok());
+    }
 
     #[test]
     fn the_arguments_fit_together() {

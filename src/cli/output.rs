@@ -45,7 +45,7 @@ pub(super) fn check<'a>(files: &[Output], read: impl IntoIterator<Item = &'a Pat
             return if file.is_file() { fs::canonicalize(path).ok() } else { None };
         }
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
-        let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()?;
+        let folder = fs::canonicalize(folder.unwrap_or_else(|| Path::new("."))).ok()?;
         Some(folder.join(path.file_name()?))
     };
     let mut taken: Vec<PathBuf> = read.into_iter().filter_map(place).collect();

@@ -13,8 +13,11 @@ use crate::decode;
 use crate::error::{Error, Result};
 use crate::inspect::secret::Fingerprinter;
 use crate::inspect::{Options, Tools};
+use crate::packet::Timestamp;
+use crate::pipeline::join::Past;
 use crate::pipeline::{FrameFilter, Workers};
 use crate::policy::Policy;
+use crate::policy::baseline::Baseline;
 use crate::report::summary::{Provenance, RunRecord};
 use crate::site::Site;
 
@@ -30,6 +33,12 @@ pub(super) struct RunArgs {
     /// Judge by the rules of this file as well; may be given again
     #[arg(long, value_name = "FILE")]
     pub(super) policy: Vec<PathBuf>,
+    /// Report only what this baseline does not have, and what of it is gone
+    #[arg(long, value_name = "FILE")]
+    pub(super) baseline: Option<PathBuf>,
+    /// Write what is found as a baseline: a file of suppressions that hold for a year
+    #[arg(long, value_name = "FILE")]
+    pub(super) write_baseline: Option<PathBuf>,
     /// Format of the report on standard output
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,
@@ -139,6 +148,7 @@ pub(super) struct Known {
     pub(super) catalog: Cow<'static, Catalog>,
     pub(super) site: Site,
     pub(super) policy: Policy,
+    pub(super) past: Past,
 }
 
 impl Known {
@@ -153,8 +163,20 @@ impl Known {
             None => Site::default(),
         };
         let policy = Policy::load(&catalog, &site, &args.policy)?;
-        Ok(Self { catalog, site, policy })
+        let baseline = match &args.baseline {
+            Some(path) => Some(Baseline::load(path, &catalog, &policy)?),
+            None => None,
+        };
+        let past = Past::new(baseline, args.write_baseline.is_some());
+        Ok(Self { catalog, site, policy, past })
     }
+}
+
+/// Writes the baseline that the user asked for; `end` is the run's last packet.
+pub(super) fn write_baseline(args: &RunArgs, known: &Known, end: Timestamp) -> Result<()> {
+    let Some(path) = &args.write_baseline else { return Ok(()) };
+    std::fs::write(path, known.past.write(end))
+        .map_err(|error| Error::at_path(path, format!("cannot be written: {error}")))
 }
 
 /// Compiles the user's BPF expression.
@@ -186,7 +208,7 @@ impl Watch {
     }
 
     /// Returns the time since the run began.
-    #[cfg(feature = "live")]
+    #[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
     pub(super) fn elapsed(&self) -> std::time::Duration {
         self.started.elapsed()
     }

@@ -12,7 +12,7 @@ use crate::decode;
 use crate::error::{Error, Result};
 use crate::inspect::secret::Fingerprinter;
 use crate::inspect::{self, Tools};
-use crate::pipeline::join::{self, Setting};
+use crate::pipeline::join::{self, Past, Setting};
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::scrub::{Found, Reading, Scope, Subjects};
 use crate::pipeline::{Config, gather};
@@ -55,7 +55,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         hash_seed: fingerprinter.seed(b"flow keys"),
         ..decode::Options::default()
     };
-    let reading = Reading { decode: decode.clone(), separate: false, since: None, until: None };
+    let mut reading =
+        Reading { decode: decode.clone(), separate: false, since: None, until: None, filter: None };
     let mut config = Config {
         workers: run::workers(None),
         decode,
@@ -74,8 +75,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     let (catalog, site, found) = (Catalog::embedded(), Site::default(), Found::default());
     let policy = Policy::load(catalog, &site, &[])?;
+    let past = Past::default();
     let setting = Setting {
         catalog,
+        past: &past,
         site: &site,
         policy: &policy,
         fail_on: Severity::Critical,
@@ -95,6 +98,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     join::report(&gathered, &source, &setting, &mut outputs, || None)?;
     let subjects = Subjects::new(&gathered, &found);
     let file = create(&args.output)?;
-    write(&args.output, file, &inputs, &options, &reading, &subjects, Scope::Everything)?;
+    write(&args.output, file, &inputs, &options, &mut reading, &subjects, Scope::Everything)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -65,7 +65,7 @@ pub(super) fn output(text: &str) -> Result<Output, String> {
     let format = Format::from_str(format, false).map_err(|_| {
         let known: Vec<String> = Format::value_variants()
             .iter()
-            .filter_map(|format| format.to_possible_value())
+            .filter_map(ValueEnum::to_possible_value)
             .map(|value| value.get_name().to_owned())
             .collect();
         format!("unknown format `{format}`: expected one of {}", known.join(", "))
@@ -86,7 +86,10 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         "t" | "tb" | "tib" => 40,
         other => return Err(format!("unknown unit `{other}`: expected K, M, G or T")),
     };
-    number.checked_shl(shift).filter(|size| size >> shift == number).ok_or("too large".to_owned())
+    number
+        .checked_shl(shift)
+        .filter(|size| size >> shift == number)
+        .ok_or_else(|| "too large".to_owned())
 }
 
 /// Reads a time: RFC 3339, the same without an offset (then UTC), or seconds since 1970.
@@ -103,9 +106,9 @@ pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let nanoseconds = format!("{fraction:0<9}");
     let parsed = seconds.parse::<i64>().ok().zip(nanoseconds.get(..9).and_then(|n| n.parse().ok()));
-    parsed
-        .map(|(seconds, nanoseconds)| Timestamp::from_parts(seconds, nanoseconds))
-        .ok_or("expected a time such as 2026-11-22T06:50:00Z, or seconds since 1970".to_owned())
+    parsed.map(|(seconds, nanoseconds)| Timestamp::from_parts(seconds, nanoseconds)).ok_or_else(
+        || "expected a time such as 2026-11-22T06:50:00Z, or seconds since 1970".to_owned(),
+    )
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! Both directions of a conversation must get one id, two tenants two. Outer addresses are sorted, so
 //! they serve. An id serves where one network configures it for both directions: VNI, GRE key, ERSPAN
 //! session, `PPPoE` session. A label that each receiver chooses for itself (GTP's TEID, MPLS labels, the
-//! call id of PPTP) differs by direction and is left out: conversation before tenant. It is reported as
+//! call id of PPTP, the session of L2TP) differs by direction and is left out: conversation before tenant. It is reported as
 //! long as an encapsulation has only ever shown one.
 
 use std::collections::HashMap;
@@ -79,6 +79,8 @@ pub enum TunnelKind {
     Gtp,
     /// IP in IP: 4in4 (RFC 2003), 6in4 (RFC 4213), 4in6 (RFC 2473).
     IpInIp,
+    /// L2TP with PPP (RFC 2661) or Ethernet (RFC 3931, RFC 4719) in it.
+    L2tp,
     /// MPLS label stack (RFC 3032).
     Mpls,
     /// Network service header (RFC 8300).
@@ -91,6 +93,8 @@ pub enum TunnelKind {
     Pptp,
     /// Teredo (RFC 4380).
     Teredo,
+    /// `TaZmen` Sniffer Protocol, by which access points and routers mirror.
+    Tzsp,
     /// VXLAN (RFC 7348), also with its generic protocol extension.
     Vxlan,
 }
@@ -105,12 +109,14 @@ impl TunnelKind {
             Self::Gre => "gre",
             Self::Gtp => "gtp",
             Self::IpInIp => "ip-in-ip",
+            Self::L2tp => "l2tp",
             Self::Mpls => "mpls",
             Self::Nsh => "nsh",
             Self::Pbb => "pbb",
             Self::Pppoe => "pppoe",
             Self::Pptp => "pptp",
             Self::Teredo => "teredo",
+            Self::Tzsp => "tzsp",
             Self::Vxlan => "vxlan",
         }
     }
@@ -118,7 +124,7 @@ impl TunnelKind {
     /// Tells whether each direction has a label of its own: a service path (RFC 8300 §1.3) is as
     /// one-way as an MPLS label.
     fn labels_one_direction(self) -> bool {
-        matches!(self, Self::Gtp | Self::Mpls | Self::Nsh | Self::Pptp)
+        matches!(self, Self::Gtp | Self::L2tp | Self::Mpls | Self::Nsh | Self::Pptp)
     }
 }
 

@@ -36,8 +36,8 @@ const JOINED_NS_MAX: u64 = 1_000_000_000;
 /// Joined datagrams remembered.
 const JOINED_MAX: usize = 4_096;
 
-/// Pieces remembered of a joined datagram: the largest one on Ethernet has 45.
-const JOINED_PIECES_MAX: usize = 64;
+/// Pieces remembered of all joined datagrams: as many as have 64 each; the largest one on Ethernet has 45.
+const JOINED_PIECES_MAX: usize = 64 * JOINED_MAX;
 
 /// What a piece costs beside its bytes, so that empty ones are not free.
 const PIECE_COST: usize = 64;
@@ -127,6 +127,8 @@ pub(super) struct Fragments {
     bytes_max: usize,
     joined: HashMap<Name, Remembered, FixedState>,
     joined_ages: VecDeque<(Name, u64)>,
+    joined_pieces: usize,
+    hasher: FixedState,
     lost: Vec<(PointId, u64)>,
     spare: Vec<Datagram>,
 }
@@ -149,6 +151,8 @@ struct Datagram {
     pieces: Vec<Piece>,
     covered: u32,
     bytes: Vec<u8>,
+    /// Of each fragment, so that a copy of it is known later.
+    hashes: Vec<u64>,
     tallies: Vec<Tally>,
     origins: Vec<Origin>,
     /// Given up: what still comes of it is lost too.
@@ -175,8 +179,10 @@ impl Fragments {
             serial: 0,
             held_bytes: 0,
             bytes_max,
-            joined: HashMap::with_hasher(state),
+            joined: HashMap::with_hasher(state.clone()),
+            hasher: state,
             joined_ages: VecDeque::new(),
+            joined_pieces: 0,
             lost: Vec::new(),
             spare: Vec::new(),
         }
@@ -209,6 +215,9 @@ impl Fragments {
         });
         let cost = datagram.cost();
         let taken = datagram.add(fragment);
+        if datagram.hashes.len() < PIECES_MAX {
+            datagram.hashes.push(fragment.hash(&self.hasher));
+        }
         self.held_bytes = self.held_bytes + datagram.cost() - cost;
         if !taken {
             // The frames at hand are for the caller to count.
@@ -234,21 +243,26 @@ impl Fragments {
     pub(super) fn remember(&mut self, joined: Joined, flow: Option<Direction>, time: Timestamp) {
         let Joined { name, datagram, .. } = joined;
         if let Some(flow) = flow {
-            let state = self.open.hasher();
-            let pieces = datagram.pieces.iter().take(JOINED_PIECES_MAX);
-            let pieces = pieces
-                .map(|piece| hash_piece(state, piece.start, piece.end, datagram.captured(piece)))
-                .collect();
+            let pieces = datagram.hashes.clone();
+            self.forget(&name);
             self.serial += 1;
+            self.joined_pieces += pieces.len();
             self.joined.insert(name, Remembered { serial: self.serial, time, flow, pieces });
             self.joined_ages.push_back((name, self.serial));
         }
         self.recycle(datagram);
-        while self.joined_ages.len() > JOINED_MAX {
+        while self.joined_ages.len() > JOINED_MAX || self.joined_pieces > JOINED_PIECES_MAX {
             let Some((name, serial)) = self.joined_ages.pop_front() else { break };
             if self.joined.get(&name).is_some_and(|known| known.serial == serial) {
-                self.joined.remove(&name);
+                self.forget(&name);
             }
+        }
+    }
+
+    /// Forgets a joined datagram.
+    fn forget(&mut self, name: &Name) {
+        if let Some(known) = self.joined.remove(name) {
+            self.joined_pieces -= known.pieces.len();
         }
     }
 
@@ -266,6 +280,7 @@ impl Fragments {
         while self.give_up_oldest() {}
         self.joined.clear();
         self.joined_ages.clear();
+        self.joined_pieces = 0;
     }
 
     /// Returns the flow of a joined datagram that already had this very fragment. A fragment of the same
@@ -275,16 +290,11 @@ impl Fragments {
             return None;
         }
         let known = self.joined.get(&fragment.name)?;
-        let hash = hash_piece(
-            self.open.hasher(),
-            fragment.start,
-            fragment.start + fragment.len,
-            fragment.data,
-        );
+        let hash = fragment.hash(&self.hasher);
         if time.since(known.time) <= JOINED_NS_MAX && known.pieces.contains(&hash) {
             return Some(known.flow);
         }
-        self.joined.remove(&fragment.name);
+        self.forget(&fragment.name);
         None
     }
 
@@ -367,6 +377,14 @@ impl Fragments {
 }
 
 impl Fragment<'_> {
+    /// Sums up where it belongs and what of it was captured.
+    fn hash(&self, state: &FixedState) -> u64 {
+        let mut hasher = state.build_hasher();
+        hasher.write_u64(u64::from(self.start) << 32 | u64::from(self.len));
+        hasher.write(self.data);
+        hasher.finish()
+    }
+
     /// Tells whether such a fragment can be: not empty, not beyond the largest datagram, and, when more
     /// follow, a multiple of 8 bytes long. RFC 8200 §4.5 has it discarded otherwise; what IPv4 hosts do
     /// differs, and no host sends it.
@@ -493,6 +511,7 @@ impl Datagram {
             pieces,
             covered,
             bytes,
+            hashes,
             tallies,
             origins,
             void,
@@ -500,6 +519,7 @@ impl Datagram {
         (*len, *protocol, *covered, *void) = (None, None, 0, false);
         pieces.clear();
         bytes.clear();
+        hashes.clear();
         tallies.clear();
         origins.clear();
     }
@@ -525,11 +545,4 @@ fn lose(lost: &mut Vec<(PointId, u64)>, tallies: &[Tally]) {
             _ => lost.push((tally.point, u64::from(tally.frames))),
         }
     }
-}
-
-fn hash_piece(state: &FixedState, start: u32, end: u32, data: &[u8]) -> u64 {
-    let mut hasher = state.build_hasher();
-    hasher.write_u64(u64::from(start) << 32 | u64::from(end));
-    hasher.write(data);
-    hasher.finish()
 }

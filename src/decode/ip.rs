@@ -27,6 +27,7 @@ pub(super) mod protocol {
     /// IP in IP as KA9Q numbered it.
     pub(in crate::decode) const IPIP: u8 = 94;
     pub(in crate::decode) const ETHERIP: u8 = 97;
+    pub(in crate::decode) const L2TP: u8 = 115;
     pub(in crate::decode) const MOBILITY: u8 = 135;
     pub(in crate::decode) const MPLS: u8 = 137;
     pub(in crate::decode) const HIP: u8 = 139;
@@ -157,6 +158,7 @@ impl Walk<'_> {
             }
             protocol::GRE => self.gre(),
             protocol::MPLS => Ok(Step::Mpls),
+            protocol::L2TP => self.l2tp_session(),
             protocol::ETHERIP => {
                 self.skip(2)?;
                 self.enter(TunnelKind::EtherIp, None)?;
@@ -238,6 +240,7 @@ impl Walk<'_> {
             | protocol::MPLS
             | protocol::ETHERIP
             | protocol::ETHERNET
+            | protocol::L2TP
             | protocol::AUTHENTICATION => Ok(Step::End(Found::Fragment(part))),
             number if part.ends.is_v6() && is_extension(number) => {
                 Ok(Step::End(Found::Fragment(part)))

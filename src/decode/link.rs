@@ -30,6 +30,12 @@ const RADIOTAP: u16 = 127;
 const AVS: u16 = 163;
 /// PPP with a direction in the first byte, as pppd writes it.
 const PPP_PPPD: u16 = 166;
+/// 802.11 and others after a header that names the link type (CACE's per-packet information).
+const PPI: u16 = 192;
+/// PPP after a byte that tells the direction.
+const PPP_WITH_DIRECTION: u16 = 204;
+/// Cisco HDLC after a byte that tells the direction.
+const C_HDLC_WITH_DIRECTION: u16 = 205;
 /// Linux netfilter log.
 const NFLOG: u16 = 239;
 /// Ethernet after four bytes of a `NetANALYZER`.
@@ -60,6 +66,11 @@ impl Walk<'_> {
             LinkType(PRISM) => self.prism(),
             LinkType(RADIOTAP) => self.radiotap(),
             LinkType(AVS) => self.avs(),
+            LinkType(PPI) => self.ppi(),
+            LinkType(PPP_WITH_DIRECTION | C_HDLC_WITH_DIRECTION) => {
+                self.skip(1)?;
+                self.hdlc()
+            }
             LinkType(NFLOG) => self.nflog(),
             LinkType(NETANALYZER) => {
                 self.skip(4)?;
@@ -139,6 +150,18 @@ impl Walk<'_> {
             }
             self.skip(len.next_multiple_of(4))?;
         }
+    }
+
+    /// Per-packet information: the header's length and the link type of what follows, little-endian.
+    fn ppi(&mut self) -> Result<Step, Stop> {
+        let &[_version, _flags, a, b, link @ ..] = self.peek::<8>()?;
+        let len = usize::from(u16::from_le_bytes([a, b]));
+        let link = u16::try_from(u32::from_le_bytes(link)).unwrap_or(u16::MAX);
+        if len < 8 || link == PPI {
+            return Err(Stop::Malformed);
+        }
+        self.skip(len)?;
+        Ok(Step::Link(LinkType(link)))
     }
 
     /// Apple's packet tap: the header's length and the link type of what follows, little-endian.

@@ -24,10 +24,10 @@ mod wlan;
 pub use encap::{ENCAPS_MAX, Encap, TUNNEL_DEPTH_MAX, Tunnel, TunnelKind, VLAN_DEPTH_MAX};
 pub use trace::{Origin, Trace};
 
-use encap::Encaps;
+use encap::{Encaps, Layers};
 use fragment::{Fate, Fragment, Fragments, Joined, Tally};
 use ip::Ends;
-use walk::{Body, Found, Rules, Step, Walk, narrow};
+use walk::{Body, Found, Rules, Segment, Step, Walk, narrow};
 
 /// Why a frame joined no flow. Counted, never an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -211,10 +211,15 @@ impl Decoder {
     pub fn decode(&mut self, block: &mut Block, index: usize, number: u64) -> Decoded {
         let record = &block.frames[index];
         let frame = record.span.of(&block.bytes);
-        if let Some(trace) = &mut self.trace {
-            trace.clear();
-        }
-        let Some(plain) = fast::read(frame, record.link, &self.options.rules()) else {
+        let plain = match &mut self.trace {
+            None => fast::read(frame, record.link, &self.options.rules()),
+            // The hot path does not say where it found what.
+            Some(trace) => {
+                trace.clear();
+                None
+            }
+        };
+        let Some(plain) = plain else {
             let record = *record;
             return self.decode_oddity(block, &record, number);
         };
@@ -322,14 +327,11 @@ impl Decoder {
         let mut layers = walk.layers;
         let mut whole: Option<Joined> = None;
         loop {
-            if let Some(trace) = &mut self.trace {
-                trace.headers_len = narrow(read_len);
-            }
+            self.note_headers(read_len);
             let part = match found {
                 Ok(Found::Fragment(part)) => part,
                 Ok(Found::Segment(segment)) => {
-                    let encap = self.encaps.of(&layers, segment.depth);
-                    let direction = self.direction(segment.ends, &segment.body, encap);
+                    let direction = self.direction_of(&segment, &layers);
                     if let Some(whole) = whole {
                         self.fragments.remember(whole, Some(direction), at.time);
                     }
@@ -339,12 +341,10 @@ impl Decoder {
                     return Decoded::Packet(self.packet(direction, &body, at, tally));
                 }
                 Ok(Found::Refused(segment)) => {
-                    if let Some(trace) = &mut self.trace {
-                        trace.headers_len += segment.body.payload.start;
-                    }
-                    let encap = self.encaps.of(&layers, segment.depth);
-                    let Direction { key, hash, side } =
-                        self.direction(segment.ends, &segment.body, encap);
+                    let quote = block.bytes.get(base as usize + read_len..).unwrap_or(&[]);
+                    let quoted_len = segment.body.payload.start as usize;
+                    self.note_headers(read_len + quoted_len.min(trace::quoted_headers_len(quote)));
+                    let Direction { key, hash, side } = self.direction_of(&segment, &layers);
                     self.drop_whole(whole, tally, at);
                     return Decoded::Unreachable(Quoted { key, hash, side });
                 }
@@ -355,10 +355,8 @@ impl Decoder {
             };
             let buffer = block.bytes.get(base as usize..).unwrap_or(&[]);
             let encap = self.encaps.of(&layers, layers.depth());
-            let origins = match &mut self.trace {
-                Some(trace) => trace.of_fragment(&part, number),
-                None => Vec::new(),
-            };
+            let trace = self.trace.as_mut();
+            let origins = trace.map_or_else(Vec::new, |trace| trace.of_fragment(&part, number));
             let fragment = Fragment::of(&part, encap, part.data.of(buffer), &origins);
             let fate = self.fragments.add(&fragment, at.time, &mut self.tallies);
             // An outer datagram that was joined only to find a fragment in it is no longer needed.
@@ -384,14 +382,25 @@ impl Decoder {
                     found = walk.run(Step::Protocol(joined.protocol));
                     (read_len, layers) = (walk.at, walk.layers);
                     if let Some(trace) = &mut self.trace {
-                        trace.joined_at = Some(base);
-                        joined.origins().clone_into(&mut trace.origins);
+                        trace.join(base, joined.origins());
                     }
                     whole = Some(joined);
                 }
             }
         }
     }
+
+    fn note_headers(&mut self, len: usize) {
+        if let Some(trace) = &mut self.trace {
+            trace.headers_len = narrow(len);
+        }
+    }
+
+    fn direction_of(&mut self, segment: &Segment, layers: &Layers) -> Direction {
+        let encap = self.encaps.of(layers, segment.depth);
+        self.direction(segment.ends, &segment.body, encap)
+    }
+
     /// Makes the key of a packet, and its hash.
     #[inline]
     fn direction(&self, ends: Ends, body: &Body, encap: EncapId) -> Direction {

@@ -28,8 +28,9 @@ pub struct Trace {
     pub passed: Vec<Origin>,
     /// Of a fragment: offset of its data in the frame.
     pub fragment_at: Option<u32>,
-    /// Of what joined no flow: bytes, of the joined payload where there is one, else of the frame, that
-    /// were read as headers. Of an ICMP error they end where the quoted packet's payload begins.
+    /// Bytes, of the joined payload where there is one, else of the frame, that were read as headers up to
+    /// TCP or UDP, or up to where nothing more could be read. Of an ICMP error they end behind the ports of
+    /// the quoted packet; of a tunnel that turned out to be none they say nothing.
     pub headers_len: u32,
 }
 
@@ -41,6 +42,12 @@ impl Trace {
         self.passed.clear();
         self.fragment_at = None;
         self.headers_len = 0;
+    }
+
+    /// Notes a joined datagram, and where it came from.
+    pub(super) fn join(&mut self, at: u32, origins: &[Origin]) {
+        self.joined_at = Some(at);
+        origins.clone_into(&mut self.origins);
     }
 
     /// Returns where a fragment's bytes lie in their frames: those of the frame at hand, or, of a fragment
@@ -60,6 +67,18 @@ impl Trace {
         self.passed.extend(before);
         let inside = self.origins.iter().filter_map(|origin| origin.within(from, to));
         inside.map(|origin| Origin { at: part.start + (origin.at - from), ..origin }).collect()
+    }
+}
+
+/// Returns how much of a quoted packet is needed to know its flow: the eight bytes of RFC 792 behind its
+/// header, and more where extension headers stand between.
+pub(super) fn quoted_headers_len(quote: &[u8]) -> usize {
+    const PORTS_LEN: usize = 8;
+    const EXTENSIONS_LEN: usize = 40;
+    match quote.first().map(|first| (first >> 4, usize::from(first & 0x0f) * 4)) {
+        Some((4, header_len)) => header_len + PORTS_LEN,
+        _ if matches!(quote.get(6), Some(6 | 17)) => 40 + PORTS_LEN,
+        _ => 40 + EXTENSIONS_LEN + PORTS_LEN,
     }
 }
 

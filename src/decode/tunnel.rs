@@ -10,6 +10,7 @@ use super::walk::{Rules, Step, Walk, be16};
 
 /// UDP ports of tunnels (IANA; 8472 is what Linux used for VXLAN before the assignment).
 pub(super) mod port {
+    pub(super) const L2TP: u16 = 1701;
     /// All of them.
     pub(in crate::decode) const ALL: [u16; 6] =
         [GTP_U, TEREDO, VXLAN, VXLAN_GPE, GENEVE, VXLAN_LINUX];
@@ -18,7 +19,9 @@ pub(super) mod port {
     pub(super) const VXLAN: u16 = 4789;
     pub(super) const VXLAN_GPE: u16 = 4790;
     pub(super) const GENEVE: u16 = 6081;
+    pub(super) const MPLS: u16 = 6635;
     pub(super) const VXLAN_LINUX: u16 = 8472;
+    pub(super) const TZSP: u16 = 37_008;
 }
 
 /// GRE's flags (RFC 2784 §2, RFC 2890 §2, RFC 1701; RFC 2637 §4.1 for version 1).
@@ -41,7 +44,10 @@ mod gre {
 pub(super) enum UdpTunnel {
     Geneve,
     Gtp,
+    L2tp,
+    Mpls,
     Teredo,
+    Tzsp,
     Vxlan,
     /// VXLAN that names what is inside (draft-ietf-nvo3-vxlan-gpe).
     VxlanGpe,
@@ -65,6 +71,9 @@ impl Rules<'_> {
             port::GENEVE => Some(UdpTunnel::Geneve),
             port::GTP_U => Some(UdpTunnel::Gtp),
             port::TEREDO => Some(UdpTunnel::Teredo),
+            port::L2TP => Some(UdpTunnel::L2tp),
+            port::MPLS => Some(UdpTunnel::Mpls),
+            port::TZSP => Some(UdpTunnel::Tzsp),
             _ if self.vxlan_ports.contains(&number) => Some(UdpTunnel::Vxlan),
             _ => None,
         }
@@ -76,7 +85,11 @@ impl Walk<'_> {
         match tunnel {
             UdpTunnel::Geneve => self.geneve(),
             UdpTunnel::Gtp => self.gtp(),
+            UdpTunnel::L2tp => self.l2tp(),
+            // RFC 7510 §3.
+            UdpTunnel::Mpls => Ok(Step::Mpls),
             UdpTunnel::Teredo => self.teredo(),
+            UdpTunnel::Tzsp => self.tzsp(),
             UdpTunnel::Vxlan => self.vxlan(false),
             UdpTunnel::VxlanGpe => self.vxlan(true),
         }
@@ -130,7 +143,12 @@ impl Walk<'_> {
         }
         self.skip(usize::from(first & 0x3f) * 4)?;
         self.enter(TunnelKind::Geneve, Some(u32::from_be_bytes(vni) >> 8))?;
-        Ok(Step::EtherType(be16([t0, t1])))
+        self.carried(be16([t0, t1]))
+    }
+
+    /// What a tunnel says that it carries: an Ethernet type, never a length. A keep-alive of GRE has 0.
+    fn carried(&self, kind: u16) -> Result<Step, Stop> {
+        if kind <= number::LENGTH_MAX { Err(self.not_ip()) } else { Ok(Step::EtherType(kind)) }
     }
 
     /// GTP-U (3GPP TS 29.281 §5): only a G-PDU carries a user's packet.
@@ -176,6 +194,86 @@ impl Walk<'_> {
         Ok(Step::Ip)
     }
 
+    /// L2TP over UDP: version 2 carries PPP (RFC 2661 §3.1), version 3 sessions (RFC 3931 §4.1.2). Control
+    /// messages carry nobody's packets.
+    fn l2tp(&mut self) -> Result<Step, Stop> {
+        const CONTROL: u16 = 0x8000;
+        const LENGTH: u16 = 0x4000;
+        const SEQUENCE: u16 = 0x0800;
+        const OFFSET: u16 = 0x0200;
+        const VERSION: u16 = 0x000f;
+        let flags = be16(*self.peek::<2>()?);
+        match flags & (CONTROL | VERSION) {
+            2 => {}
+            3 => {
+                self.skip(4)?;
+                return self.l2tp_session();
+            }
+            _ => return Err(Stop::Malformed),
+        }
+        if flags & LENGTH != 0 {
+            let &[_, _, a, b] = self.peek::<4>()?;
+            let len = usize::from(be16([a, b]));
+            if len < 8 || len > self.wire_end.saturating_sub(self.at) {
+                return Err(Stop::Malformed);
+            }
+            self.limit(len);
+            self.skip(2)?;
+        }
+        self.skip(2)?;
+        let session = u32::from_be_bytes(*self.take::<4>()?);
+        if flags & SEQUENCE != 0 {
+            self.skip(4)?;
+        }
+        if flags & OFFSET != 0 {
+            let padding_len = usize::from(be16(*self.take::<2>()?));
+            self.skip(padding_len)?;
+        }
+        self.enter(TunnelKind::L2tp, Some(session))?;
+        self.hdlc()
+    }
+
+    /// A session of L2TP's version 3, also at once in IP (RFC 3931 §4.1.1): its number, and a cookie and a
+    /// sublayer of lengths that only its ends know. What follows is Ethernet, or not read.
+    pub(super) fn l2tp_session(&mut self) -> Result<Step, Stop> {
+        let session = u32::from_be_bytes(*self.take::<4>()?);
+        if session == 0 {
+            return Err(Stop::OtherTransport);
+        }
+        let found = [0, 4, 8, 12].into_iter().find(|offset| self.is_ethernet(*offset));
+        let is_cut = self.end < self.wire_end;
+        let none = if is_cut { Stop::Truncated } else { Stop::OtherTransport };
+        self.skip(found.ok_or(none)?)?;
+        self.enter(TunnelKind::L2tp, Some(session))?;
+        Ok(Step::Ethernet)
+    }
+
+    /// TZSP: version, type, protocol, then tags up to an end; a mirrored frame has a type of 0 or 1.
+    fn tzsp(&mut self) -> Result<Step, Stop> {
+        const PADDING: u8 = 0;
+        const END: u8 = 1;
+        let &[version, kind, a, b] = self.take::<4>()?;
+        if version != 1 || kind > 1 {
+            return Err(Stop::Malformed);
+        }
+        loop {
+            match self.take::<1>()?[0] {
+                PADDING => {}
+                END => break,
+                _ => {
+                    let len = usize::from(self.take::<1>()?[0]);
+                    self.skip(len)?;
+                }
+            }
+        }
+        self.enter(TunnelKind::Tzsp, None)?;
+        match be16([a, b]) {
+            1 => Ok(Step::Ethernet),
+            0x12 => self.wlan(),
+            _ => Err(self.not_ip()),
+        }
+    }
+
     /// GRE, by its version.
     pub(super) fn gre(&mut self) -> Result<Step, Stop> {
         let &[a, b, c, d] = self.take::<4>()?;
@@ -207,7 +305,7 @@ impl Walk<'_> {
             _ => {
                 self.enter(TunnelKind::Gre, key.map(|key| gre_id(flags, protocol, key)))?;
                 if protocol != gre::WCCP {
-                    return Ok(Step::EtherType(protocol));
+                    return self.carried(protocol);
                 }
                 if self.peek::<1>()?[0] >> 4 != 4 {
                     self.skip(4)?;

@@ -15,7 +15,7 @@ fn table_of(packets: &[Packet]) -> (Table, Vec<FlowNumber>) {
         let mut packet = *packet;
         packet.at.frame = index as u64 + 1;
         if packet.key.transport() == Transport::Tcp {
-            packet.at.time = Timestamp(index as i64 * 1_000_000);
+            packet.at.time = Timestamp(i64::try_from(index).unwrap() * 1_000_000);
         }
         numbers.push(table.packet(&packet));
     }

@@ -147,7 +147,7 @@ impl Connection {
             Reader::Reading(inspection) => inspection.held_bytes(),
             _ => 0,
         };
-        self.stream.held_bytes() + of_reader
+        self.stream.held_bytes() + self.stream.recent_bytes() + of_reader
     }
 
     /// Ends the connection and returns all that was found.

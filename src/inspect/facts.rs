@@ -135,8 +135,6 @@ pub enum EvidenceKind {
     InternalKey,
     /// A request carries a gateway's `X-JWT-Assertion`.
     BackendJwt,
-    /// A request carries a header that the operator named as an authorisation header.
-    NamedAuthHeader,
     /// A response issues a token.
     TokenIssued,
     /// A form body carries a user's password for a token (RFC 6749 §4.3).
@@ -177,7 +175,7 @@ pub enum EvidenceKind {
 
 impl EvidenceKind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 25] = [
         Self::BearerToken,
         Self::BasicCredentials,
         Self::DigestCredentials,
@@ -185,7 +183,6 @@ impl EvidenceKind {
         Self::ApiKey,
         Self::InternalKey,
         Self::BackendJwt,
-        Self::NamedAuthHeader,
         Self::TokenIssued,
         Self::PasswordGrant,
         Self::ClientSecret,
@@ -216,7 +213,6 @@ impl EvidenceKind {
             Self::ApiKey => "api-key",
             Self::InternalKey => "internal-key",
             Self::BackendJwt => "backend-jwt",
-            Self::NamedAuthHeader => "named-auth-header",
             Self::TokenIssued => "token-issued",
             Self::PasswordGrant => "password-grant",
             Self::ClientSecret => "client-secret",
@@ -452,6 +448,8 @@ impl Facts {
         let index = if let Some(index) = self.evidence.iter().position(|e| e.kind == kind) {
             index
         } else {
+            // Most flows have one kind, if any, and a million flows may have it.
+            self.evidence.reserve_exact(1);
             self.evidence.push(Evidence {
                 kind,
                 count: 0,
@@ -475,6 +473,7 @@ impl Facts {
             {
                 *count += 1;
             } else if evidence.secrets.len() < SECRETS_MAX {
+                evidence.secrets.reserve_exact(1);
                 evidence.secrets.push((secret, 1));
             } else {
                 evidence.secrets_beyond += 1;

@@ -320,7 +320,9 @@ fn counted(key: FlowKey, at: At, hash: u64, count: &FlowCount) -> Packet {
 /// Returns the logical shard of a key's hash: its top bits, since the table uses the low ones.
 #[inline]
 pub fn shard_of(hash: u64) -> usize {
-    (hash >> (64 - SHARDS.trailing_zeros())) as usize
+    #[expect(clippy::cast_possible_truncation, reason = "the number is below 64")]
+    let shard = (hash >> (64 - SHARDS.trailing_zeros())) as usize;
+    shard
 }
 
 /// Returns the worker that owns the shard of a key's hash.

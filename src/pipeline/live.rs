@@ -27,7 +27,7 @@ use super::shard::{Answer, Ask, Part};
 use super::{Config, Gathered, SHARDS, Workers};
 
 /// How often the workers are asked what is new: findings then go out well within 100 ms.
-const ASK_EVERY: Duration = Duration::from_millis(20);
+pub const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// How often they are asked when nothing came: for flows to be let go.
 const ASK_IDLE_EVERY: Duration = Duration::from_millis(500);
@@ -52,6 +52,8 @@ pub struct Options {
     pub memory_limit: u64,
     /// Time between two `stats` records.
     pub stats_every: Duration,
+    /// Time between two questions to the workers while frames come.
+    pub ask_every: Duration,
 }
 
 /// How it goes.
@@ -215,7 +217,7 @@ impl Live {
     fn ask(&mut self, crew: &mut dyn Crew) -> Result<()> {
         let front = &self.gathered.front;
         let is_idle = front.frames == self.asked_frames;
-        let every = if is_idle { ASK_IDLE_EVERY } else { ASK_EVERY };
+        let every = if is_idle { ASK_IDLE_EVERY } else { self.options.ask_every };
         if self.awaited > 0 || self.asked.elapsed() < every {
             return Ok(());
         }

@@ -23,6 +23,17 @@ pub(super) struct File {
     pub(super) rule: Vec<RuleEntry>,
 }
 
+impl File {
+    /// Returns every name of a zone that the file's parties and rules use.
+    pub(super) fn zone_names(&self) -> impl Iterator<Item = &str> {
+        let parties = self.party.iter().filter_map(|party| party.zone.as_ref());
+        let rules = self.rule.iter().flat_map(|rule| [&rule.matches, &rule.not]);
+        let rules = rules.flat_map(|entry| [&entry.initiator_zone, &entry.responder_zone]);
+        let rules = rules.flatten().map(Spanned::get_ref);
+        parties.chain(rules).flat_map(|names| &names.0).map(String::as_str)
+    }
+}
+
 /// `[pack]`: what a file of rules that belong together is called.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Policy;
 use super::kind::{FindingKind, Severity};
-use super::rule::Rule;
+use super::rule::{Rule, zone_bit};
 use super::words::{CertificateFault, Trust};
 use crate::catalog::{AppProtocol, Catalog, Encryption, Service, ServiceId};
 use crate::classify::{Heard, Tag};
@@ -151,6 +151,8 @@ pub(super) struct View<'a> {
     pub(super) certificate: u32,
     pub(super) initiator_trust: u32,
     pub(super) responder_trust: u32,
+    pub(super) initiator_zone: u64,
+    pub(super) responder_zone: u64,
     pub(super) crosses_trust: bool,
 }
 
@@ -166,17 +168,22 @@ impl<'a> View<'a> {
         let protocol = facts.and_then(|facts| facts.protocol);
         Self {
             subject,
-            protocol: protocol.map_or(0, |protocol| 1 << protocol as u32),
+            protocol: 1 << protocol.map_or(NO_PROTOCOL, |protocol| protocol as u32),
             evidence: facts.map_or(0, |facts| {
                 facts.evidence.iter().fold(0, |bits, seen| bits | 1 << seen.kind as u32)
             }),
             certificate: tls(facts).map_or(0, certificate_faults),
             initiator_trust: 1 << initiator as u32,
             responder_trust: 1 << responder as u32,
+            initiator_zone: zone_bit(subject.initiator_zone),
+            responder_zone: zone_bit(subject.responder_zone),
             crosses_trust: (initiator == Trust::Server) != (responder == Trust::Server),
         }
     }
 }
+
+/// The bit of a protocol that nobody recognised.
+const NO_PROTOCOL: u32 = 31;
 
 fn tls(facts: Option<&Facts>) -> Option<&TlsFacts> {
     facts.and_then(|facts| facts.tls.as_deref())
@@ -263,8 +270,9 @@ impl Judge<'_> {
     /// Returns the rules of a kind that the flow meets, the one that names the finding first.
     fn met(&self, kind: FindingKind) -> impl Iterator<Item = (usize, &Rule)> {
         let rules = self.policy.rules_for(kind, self.service).iter();
-        let rules =
-            rules.map(|index| (usize::from(*index), &self.policy.rules[usize::from(*index)]));
+        let rules = rules.map(|index| usize::from(*index));
+        let rules = rules.filter(|index| self.policy.quick[*index].may_take(&self.view));
+        let rules = rules.map(|index| (index, &self.policy.rules[index]));
         rules.filter(|(_, rule)| rule.takes_flow(&self.view))
     }
 

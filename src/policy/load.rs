@@ -1,7 +1,7 @@
 //! Policy files → a [`Policy`]: which are loaded, and what is worked out of them beforehand.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::compile::Source;
 use super::file::File;
 use super::kind::{FindingKind, Trigger};
 use super::matrix::Matrix;
-use super::rule::Rule;
+use super::rule::{Quick, Rule};
 use super::{ByService, Pack, Policy, embedded, suppress};
 use crate::catalog::toml_text::with_hint;
 use crate::catalog::{Catalog, ServiceId};
@@ -51,6 +51,7 @@ impl Policy {
     fn of(catalog: &Catalog, site: &Site, texts: &[(PathBuf, String, bool)]) -> Result<Self> {
         let mut hash = Sha256::new();
         let mut loaded = Loaded::default();
+        check_aliases(texts, site)?;
         for (path, text, shipped) in texts {
             for part in [path.file_name().unwrap_or_default().as_encoded_bytes(), text.as_bytes()] {
                 hash.update(part.len().to_be_bytes());
@@ -74,11 +75,33 @@ impl Policy {
             disabled: site.policy.disabled.iter().map(|(service, _)| *service).collect(),
             suppressions,
             packs,
+            quick: rules.iter().map(Quick::of).collect(),
             rules,
             matrices,
             content_hash,
         })
     }
+}
+
+/// Refuses a zone's `as` that neither a pack that ships nor a file of the user's knows.
+fn check_aliases(texts: &[(PathBuf, String, bool)], site: &Site) -> Result<()> {
+    if site.zones().iter().all(|zone| zone.alias.is_none()) {
+        return Ok(());
+    }
+    let shipped = embedded::PACKS.iter().map(|(_, text)| *text);
+    let texts = shipped.chain(texts.iter().map(|(_, text, _)| text.as_str()));
+    // A file that cannot be read is reported where it is loaded.
+    let files: Vec<File> = texts.filter_map(|text| toml::from_str(text).ok()).collect();
+    let known: BTreeSet<&str> = files.iter().flat_map(File::zone_names).collect();
+    for zone in site.zones() {
+        let Some(alias) = zone.alias.as_deref().filter(|alias| !known.contains(alias)) else {
+            continue;
+        };
+        let path = site.path().unwrap_or_else(|| Path::new("site.toml"));
+        let error = Error::at_line(path, zone.line, format!("no pack knows a zone `{alias}`"));
+        return Err(with_hint(error, alias, known.iter().copied()));
+    }
+    Ok(())
 }
 
 /// Returns the packs that the site chooses, and those that it expects: path and text.
@@ -98,7 +121,7 @@ fn chosen_packs(site: &Site) -> Result<Vec<(&'static str, &'static str)>> {
         // What ships nowhere may be a matrix of the user's own files: checked when they are read.
         chosen.extend(pack(named, site).ok());
     }
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     chosen.retain(|(path, _)| seen.insert(*path));
     Ok(chosen)
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
+use foldhash::fast::RandomState;
+
 use super::Policy;
 use super::file::Judges;
 use super::judge::{EvidenceNote, Finding, Note, Subject};
@@ -106,7 +108,7 @@ pub struct Ground<'a> {
 #[derive(Debug)]
 pub struct MatrixRun {
     runs: Vec<Run>,
-    seen: HashSet<HostId>,
+    seen: HashSet<HostId, RandomState>,
     pairs: BTreeMap<(End, End), PairCounts>,
     unjudged: u64,
 }
@@ -120,8 +122,8 @@ struct Run {
     /// Parties of which any address was seen.
     seen: u32,
     /// For each row, the hosts that used it as allowed and those that only tried.
-    used_by: Vec<HashSet<Option<HostId>>>,
-    tried_by: Vec<HashMap<Option<HostId>, u64>>,
+    used_by: Vec<HashSet<Option<HostId>, RandomState>>,
+    tried_by: Vec<HashMap<Option<HostId>, u64, RandomState>>,
 }
 
 /// One end of a flow, by the name under which pairs are counted.
@@ -149,13 +151,13 @@ impl MatrixRun {
             matrix: place,
             counts: vec![RowCounts::default(); matrix.rows.len()],
             seen: 0,
-            used_by: vec![HashSet::new(); matrix.rows.len()],
-            tried_by: vec![HashMap::new(); matrix.rows.len()],
+            used_by: vec![HashSet::default(); matrix.rows.len()],
+            tried_by: vec![HashMap::default(); matrix.rows.len()],
         };
         let matrices = ground.policy.matrices().iter().enumerate();
         Self {
             runs: matrices.filter(|(_, matrix)| matrix.skipped.is_none()).map(run).collect(),
-            seen: HashSet::new(),
+            seen: HashSet::default(),
             pairs: BTreeMap::new(),
             unjudged: 0,
         }

@@ -30,6 +30,7 @@ pub use judge::{EvidenceNote, Finding, Note, Subject};
 pub use kind::{FindingKind, Severity, Trigger};
 pub use matrix::{Matrix, Row};
 pub use matrix_run::{Absence, Ground, MatrixRun, PairCounts, RowCounts, RowStatus};
+use rule::Quick;
 pub use rule::{Field, Rule};
 pub use shared::{SharedToken, TokenUse};
 pub use suppress::Cover;
@@ -49,6 +50,8 @@ pub struct Pack {
 pub struct Policy {
     packs: Vec<Pack>,
     rules: Vec<Rule>,
+    /// For each rule: what it asks in a few bits.
+    quick: Vec<Quick>,
     matrices: Vec<Matrix>,
     /// For each kind: the rules that a service, or none, can meet.
     by_kind: Vec<ByService>,

@@ -57,6 +57,75 @@ impl Rule {
     }
 }
 
+/// What a rule asks, as far as a few bits can say it: most rules are out by it, without a look at the rule.
+///
+/// Whatever a rule does not ask has every bit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quick {
+    ports: Ports,
+    protocols: u32,
+    initiator_zones: u64,
+    responder_zones: u64,
+    initiator_trusts: u8,
+    responder_trusts: u8,
+}
+
+/// The bit of no zone, and of zones beyond those with a bit of their own.
+const NO_ZONE: u32 = 62;
+
+/// The bit of every zone that has none of its own.
+const FURTHER_ZONE: u32 = 63;
+
+/// Returns the bit of a zone.
+pub(super) fn zone_bit(zone: Option<ZoneId>) -> u64 {
+    let place = zone.map_or(NO_ZONE, |zone| {
+        if u32::from(zone.0) < NO_ZONE { u32::from(zone.0) } else { FURTHER_ZONE }
+    });
+    1 << place
+}
+
+impl Quick {
+    pub(super) fn of(rule: &Rule) -> Self {
+        let mut quick = Self {
+            ports: Ports(0, u16::MAX),
+            protocols: u32::MAX,
+            initiator_zones: u64::MAX,
+            responder_zones: u64::MAX,
+            initiator_trusts: u8::MAX,
+            responder_trusts: u8::MAX,
+        };
+        let zone_bits =
+            |zones: &[ZoneId]| zones.iter().fold(0, |bits, z| bits | zone_bit(Some(*z)));
+        let trusts = |bits: u32| u8::try_from(bits).unwrap_or(u8::MAX);
+        for test in &rule.on_flow.all {
+            match test {
+                Test::Port(ports) => {
+                    let first = ports.iter().map(|range| range.0).min().unwrap_or(u16::MAX);
+                    let last = ports.iter().map(|range| range.1).max().unwrap_or(0);
+                    quick.ports = Ports(first, last);
+                }
+                Test::Protocol(protocols) => quick.protocols = *protocols,
+                Test::InitiatorZone(zones) => quick.initiator_zones = zone_bits(zones),
+                Test::ResponderZone(zones) => quick.responder_zones = zone_bits(zones),
+                Test::InitiatorTrust(bits) => quick.initiator_trusts = trusts(*bits),
+                Test::ResponderTrust(bits) => quick.responder_trusts = trusts(*bits),
+                _ => {}
+            }
+        }
+        quick
+    }
+
+    /// Tells whether a flow may meet the rule.
+    pub(super) fn may_take(&self, view: &View<'_>) -> bool {
+        self.ports.contains(view.subject.responder.port())
+            && self.protocols & view.protocol != 0
+            && self.initiator_zones & view.initiator_zone != 0
+            && self.responder_zones & view.responder_zone != 0
+            && u32::from(self.initiator_trusts) & view.initiator_trust != 0
+            && u32::from(self.responder_trusts) & view.responder_trust != 0
+    }
+}
+
 /// What must hold, and what must not.
 #[derive(Debug, Clone)]
 pub(super) struct Conditions<T> {

@@ -150,7 +150,6 @@ fn is_presented(kind: EvidenceKind) -> bool {
     matches!(
         kind,
         EvidenceKind::BearerToken
-            | EvidenceKind::NamedAuthHeader
             | EvidenceKind::ApiKey
             | EvidenceKind::InternalKey
             | EvidenceKind::SessionCookie

@@ -293,6 +293,11 @@ fn the_site_names_packs_and_rules_that_there_are() {
     let error = load(suppress).unwrap_err();
     assert_eq!(error.to_string(), "site.toml:2: unknown rule `wso2/bearer-over-htp`");
     assert_eq!(error.hint_text(), Some("did you mean `wso2/bearer-over-http`?"));
+    let error = load("[[zone]]\nname = \"dmz\"\nas = \"gatway\"\n").unwrap_err();
+    assert_eq!(error.to_string(), "site.toml:2: no pack knows a zone `gatway`");
+    assert_eq!(error.hint_text(), Some("did you mean `gateway`?"));
+    let error = load("[policy]\nexpect = [\"wso2-api-manager-4-distribted\"]\n").unwrap_err();
+    assert_eq!(error.hint_text(), Some("did you mean `wso2-api-manager-4-distributed`?"));
     let other = "[policy]\npacks = []\n[[suppress]]\nrule = \"wso2/bearer-over-http\"\nuntil = 2027-01-31\nreason = \"x\"\n";
     assert!(
         load(other).unwrap().rules().is_empty(),

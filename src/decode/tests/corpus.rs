@@ -139,6 +139,9 @@ fn links() -> Vec<Sample> {
         Sample::new("pktap", LinkType(258), join(&[&pktap, &frame])),
         Sample::new("802.11", LinkType(105), join(&[&qos_data, &snap, &v4])),
         Sample::new("radiotap", LinkType(127), join(&[&radiotap, &qos_data, &[0; 2], &snap, &v4])),
+        Sample::new("ppi", LinkType(192), join(&[&[0, 0, 8, 0, 1, 0, 0, 0], &frame])),
+        Sample::new("ppp, direction", LinkType(204), join(&[&[1, 0xff, 3, 0, 0x21], &v4])),
+        Sample::new("cisco hdlc, direction", LinkType(205), join(&[&[0, 0x0f, 0, 8, 0], &v4])),
         Sample::new("prism", LinkType(119), join(&[&[0; 144], &qos_data, &snap, &v4])),
     ];
     for link in [12, 14, 101, 228] {
@@ -248,6 +251,7 @@ fn ip_tunnels() -> Vec<Sample> {
         frame("etherip", over4(97, &join(&[&[0x30, 0], &inner]))).tunnel("etherip", None),
         frame("ethernet in ip", over6(143, &inner)).tunnel("etherip", None),
         frame("mpls in ip", over4(137, &join(&[&[0, 2, 1, 64], &v4]))).tunnel("mpls", Some(32)),
+        frame("l2tp in ip", over4(115, &join(&[&[0, 0, 0, 7], &inner]))).tunnel("l2tp", Some(7)),
         frame("gre", gre(&[0, 0, 8, 0], &v4)).tunnel("gre", None),
         frame("gre, all fields", gre(&gre_all, &v4)).tunnel("gre", Some(5)),
         frame("gre, ethernet", gre(&[0x20, 0, 0x65, 0x58, 0, 0, 0, 5], &inner))
@@ -279,6 +283,7 @@ fn udp_tunnels() -> Vec<Sample> {
     let gtp_len = |extra| u16::try_from(v4.len() + extra).unwrap().to_be_bytes();
     let [h, l] = gtp_len(0);
     let gtp = [0x30, 255, h, l, 0, 0, 0, 77];
+    let l2tp_len = u8::try_from(v4.len() + 18).unwrap();
     let [h, l] = gtp_len(8);
     let gtp_extended = [0x34, 255, h, l, 0, 0, 0, 77, 0, 0, 0, 0x85, 1, 0x10, 9, 0];
     let authentication: Vec<u8> = [0, 1, 1, 2, 9, 9, 9].into_iter().chain(repeat_n(0, 9)).collect();
@@ -299,6 +304,19 @@ fn udp_tunnels() -> Vec<Sample> {
             .tunnel("geneve", Some(42)),
         frame("gtp", 2152, &gtp, &v4).tunnel("gtp", Some(77)),
         frame("gtp, extension", 2152, &gtp_extended, &v4).tunnel("gtp", Some(77)),
+        frame("l2tp", 1701, &[0, 2, 0, 1, 0, 2, 0xff, 3, 0, 0x21], &v4)
+            .tunnel("l2tp", Some(0x1_0002)),
+        frame(
+            "l2tp, all fields",
+            1701,
+            &[0x4a, 2, 0, l2tp_len, 0, 1, 0, 2, 0, 1, 0, 1, 0, 2, 9, 9, 0, 0x21],
+            &v4,
+        )
+        .tunnel("l2tp", Some(0x1_0002)),
+        frame("l2tp, version 3", 1701, &[0, 3, 0, 0, 0, 0, 0, 7, 1, 2, 3, 4], &inner)
+            .tunnel("l2tp", Some(7)),
+        frame("mpls in udp", 6635, &[0, 2, 1, 64], &v4).tunnel("mpls", Some(32)),
+        frame("tzsp", 37_008, &[1, 0, 0, 1, 0x0a, 1, 9, 0, 1], &inner).tunnel("tzsp", None),
         frame("teredo", 3544, &[], &v6).tunnel("teredo", None),
         frame("teredo, headers", 3544, &join(&[&authentication, &origin]), &v6)
             .tunnel("teredo", None),

@@ -177,6 +177,28 @@ fn a_copy_after_the_datagram_was_joined_only_counts() {
 }
 
 #[test]
+fn a_copy_of_an_overlapping_fragment_only_counts() {
+    let (ip, _) = datagram(false, 100);
+    let (head, data) = ip.split_at(20);
+    let frames = [
+        fragment(head, 7, 0, true, &data[..40]),
+        fragment(head, 7, 24, true, &data[24..80]),
+        fragment(head, 7, 72, false, &data[72..]),
+    ];
+    let (run, _) = run_raw(&[frames.clone(), frames].concat());
+    assert_eq!((run.joined().len(), run.lost, run.packets.len()), (1, 0, 4));
+}
+
+#[test]
+fn a_copy_of_many_tiny_pieces_only_counts() {
+    let (ip, _) = datagram(false, 8 * 400);
+    let frames = fragments(&ip, 7, 8);
+    let (run, _) = run_raw(&[frames.clone(), frames.clone()].concat());
+    assert_eq!((run.joined().len(), run.lost), (1, 0));
+    assert_eq!(run.packets.len(), 1 + frames.len());
+}
+
+#[test]
 fn a_reused_id_begins_another_datagram() {
     let (first, _) = datagram(false, 100);
     let (second, payload) = datagram(false, 120);

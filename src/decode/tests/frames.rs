@@ -174,6 +174,12 @@ fn stops_name_their_reason() {
         (Stop::OtherTransport, LinkType::RAW, outer4(132, &tail)),
         (Stop::OtherTransport, LinkType::RAW, outer6(59, &[])),
         (Stop::OtherTransport, LinkType::RAW, outer4(47, &[0, 0, 0x88, 0xcc, 0, 0])),
+        (Stop::OtherTransport, LinkType::RAW, outer4(47, &[0; 4])),
+        (
+            Stop::OtherTransport,
+            LinkType::RAW,
+            outer4(47, &join(&[&[0, 0, 8, 0], &outer4(47, &[0; 4])])),
+        ),
         (Stop::UnknownLink, LinkType(147), tail.to_vec()),
     ] {
         assert_eq!(stop(decode_one(link, &frame)), expected, "{link:?} {frame:02x?}");

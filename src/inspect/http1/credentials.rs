@@ -262,20 +262,25 @@ impl Presented {
                 return;
             }
             _ if context.options.auth_headers.iter().any(|known| is(known.as_bytes())) => {
-                let (scheme, secret) = scheme(value);
-                let is_scheme =
-                    [&b"bearer"[..], b"basic"].iter().any(|s| scheme.eq_ignore_ascii_case(s));
-                let value = if is_scheme { unquoted(secret) } else { value };
-                if !value.is_empty() {
-                    self.token(EvidenceKind::NamedAuthHeader, value, "header", at, context);
-                }
-                return;
+                return self.named(value, at, context);
             }
             _ => return,
         };
         let value = unquoted(value);
         if !value.is_empty() {
             self.token(kind, value, "header", at, context);
+        }
+    }
+
+    /// A header that the operator names stands for Authorization; a value without a scheme is a token.
+    fn named(&mut self, value: &[u8], at: At, context: &Context<'_>) {
+        let (scheme, _) = scheme(value);
+        let known: [&[u8]; 3] = [b"bearer", b"basic", b"digest"];
+        let token = unquoted(value);
+        if known.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            self.authorization(value, at, context);
+        } else if !token.is_empty() {
+            self.token(EvidenceKind::BearerToken, token, "header", at, context);
         }
     }
 

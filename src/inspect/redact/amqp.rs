@@ -24,6 +24,9 @@ const FRAME_END: u8 = 0xce;
 /// A login is far shorter; longer frames are passed over.
 const METHOD_LEN_MAX: usize = 64 << 10;
 
+/// A frame of AMQP 1.0's security layer.
+const SASL: u8 = 1;
+
 const METHOD: u8 = 1;
 const HEARTBEAT: u8 = 8;
 
@@ -51,10 +54,44 @@ impl Amqp {
                 if len < 8 || header[5] > 1 {
                     return Step::Stop;
                 }
+                if header[5] == SASL && (len as usize) <= METHOD_LEN_MAX {
+                    return match held.get(8..len as usize) {
+                        Some(content) => Step::Show([header, &sasl(content)[..]].concat()),
+                        None => Step::More,
+                    };
+                }
                 Step::Pass(header.to_vec(), u64::from(len - 8), false)
             }
         }
     }
+}
+
+/// Shows the shape of `sasl-init`: a list with a mechanism and a response (AMQP 1.0 §5.3.3.2).
+fn sasl(content: &[u8]) -> Vec<u8> {
+    const INIT: [u8; 4] = [0, 0x53, 0x41, 0xc0];
+    let mut out = filled(content.len());
+    let [0, 0x53, 0x41, 0xc0, _, _, 0xa3, len, rest @ ..] = content else { return out };
+    let Some((mechanism, rest)) = rest.split_at_checked(usize::from(*len)) else { return out };
+    if !MECHANISMS.contains(&mechanism) {
+        return out;
+    }
+    let shown = INIT.len() + 4 + mechanism.len();
+    out[..shown].copy_from_slice(&content[..shown]);
+    let [0xa0, len, response @ ..] = rest else { return out };
+    let Some((response, behind)) = response.split_at_checked(usize::from(*len)) else { return out };
+    out[shown..shown + 2].copy_from_slice(&rest[..2]);
+    if mechanism == b"PLAIN" {
+        for (index, _) in response.iter().enumerate().filter(|(_, byte)| **byte == 0).take(2) {
+            out[shown + 2 + index] = 0;
+        }
+    }
+    // No host name.
+    if behind == [0x40]
+        && let Some(last) = out.last_mut()
+    {
+        *last = 0x40;
+    }
+    out
 }
 
 fn frame(held: &[u8]) -> Step {

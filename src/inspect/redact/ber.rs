@@ -111,15 +111,13 @@ fn elements(mut bytes: &[u8], depth: usize, out: &mut Vec<u8>) {
 /// Tells whether the content of a primitive element may be shown.
 fn is_shown(tag: u8, content: &[u8]) -> bool {
     match tag {
-        // Boolean, integer, enumeration.
-        0x01 | 0x02 | 0x0a => content.len() <= NUMBER_LEN_MAX,
+        // Boolean, integer, enumeration; SNMP's counters, gauges and ticks (RFC 2578 §2).
+        0x01 | 0x02 | 0x0a | 0x41..=0x43 | 0x46 => content.len() <= NUMBER_LEN_MAX,
         // Null, object identifier, time.
         0x05 | 0x06 => true,
         // Flags of SNMP's third version (RFC 3412 §6.4).
         0x04 if content.len() == 1 => content[0] <= 7,
         0x18 => content.iter().all(|byte| byte.is_ascii_digit() || *byte == b'Z'),
-        // SNMP's counters, gauges and ticks (RFC 2578 §2).
-        0x41..=0x43 | 0x46 => content.len() <= NUMBER_LEN_MAX,
         _ => NAMES.contains(&content),
     }
 }

@@ -140,16 +140,11 @@ fn structure(kind: Kind, rest: &[u8]) -> Option<usize> {
         return None;
     }
     if let Some((_, len)) = CALLS.iter().find(|(word, _)| rest.starts_with(word)) {
-        return Some(*len);
+        // The null that stands for no credentials at all.
+        return Some(len + usize::from(rest.get(*len..) == Some(&[0x70])));
     }
-    if let Some(word) = REFERENCES.iter().find(|word| rest.starts_with(word)) {
-        // Newer ones tell beforehand whether they use a factory.
-        let at = word.len() + usize::from(word.len() == REFERENCES[0].len());
-        let host_len = usize::from(u16::from_be_bytes(*rest.get(at..)?.first_chunk()?));
-        let host = rest.get(at + 2..at + 2 + host_len)?;
-        let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-%".contains(byte);
-        let is_named = host_len <= NAME_LEN_MAX && host.iter().all(is_host);
-        return Some(if is_named { at + 2 + host_len + 4 } else { word.len() });
+    if let Some(len) = reference(rest) {
+        return Some(len);
     }
     // A class: its name and its number.
     let [0x72, a, b, name @ ..] = rest else { return None };
@@ -157,6 +152,19 @@ fn structure(kind: Kind, rest: &[u8]) -> Option<usize> {
     let name = name.get(..len).filter(|_| (1..=NAME_LEN_MAX).contains(&len))?;
     let is_class = |byte: &u8| byte.is_ascii_alphanumeric() || b"._$[;/".contains(byte);
     (name.contains(&b'.') && name.iter().all(is_class)).then_some(3 + len + 8)
+}
+
+/// Returns the length of a stub's reference: its name, then the host and port of a server.
+fn reference(rest: &[u8]) -> Option<usize> {
+    let long = |at: usize| Some(usize::from(u16::from_be_bytes(*rest.get(at..)?.first_chunk()?)));
+    let word_end = 2 + long(0)?;
+    let word = REFERENCES.iter().find(|word| rest.get(2..word_end) == Some(**word))?;
+    // Newer ones tell beforehand whether they use a factory.
+    let at = word_end + usize::from(word.len() == REFERENCES[0].len());
+    let host_end = at + 2 + long(at).filter(|len| *len <= NAME_LEN_MAX).unwrap_or(0);
+    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".:-%".contains(byte);
+    let is_named = rest.get(at + 2..host_end).is_some_and(|host| host.iter().all(is_host));
+    Some(if is_named { host_end + 4 } else { word_end })
 }
 
 /// Returns the length of a length and of the text behind it, where one fits the other.
@@ -172,9 +180,14 @@ fn prefixed(kind: Kind, rest: &[u8]) -> Option<(usize, usize)> {
     }
     let word = rest.first_chunk::<4>();
     let big = word.map_or(0, |word| u32::from_be_bytes(*word));
-    let little = word.map_or(0, |word| u32::from_le_bytes(*word));
+    // Hazelcast's clients count from the other end.
+    let little = word.filter(|_| kind == Kind::Other).map_or(0, |word| u32::from_le_bytes(*word));
     let small = |len: u32| usize::try_from(len).ok().filter(|len| *len < 1 << 16);
-    let by_long = [big, little].into_iter().find_map(|len| fits(4, small(len)?));
+    // One character behind its length is no number only where it is a letter.
+    let is_word = |(prefix_len, len): &(usize, usize)| {
+        *len > 1 || rest.get(*prefix_len).is_some_and(u8::is_ascii_alphanumeric)
+    };
+    let by_long = [big, little].into_iter().find_map(|len| fits(4, small(len)?)).filter(is_word);
     let short = rest.first_chunk().map_or(0, |short| u16::from_be_bytes(*short));
     by_long.or_else(|| fits(2, usize::from(short)).filter(|(_, len)| *len >= 2))
 }

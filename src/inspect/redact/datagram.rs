@@ -85,7 +85,8 @@ fn name(message: &[u8], mut at: usize, out: &mut [u8]) -> Option<usize> {
                 return Some(at + 1);
             }
             0xc0.. => {
-                out[at..at + 2].copy_from_slice(message.get(at..at + 2)?);
+                let pointer = message.get(at..at + 2)?;
+                out[at..at + 2].copy_from_slice(pointer);
                 return Some(at + 2);
             }
             1..=63 => {

@@ -258,7 +258,7 @@ fn status_line(text: &[u8]) -> Vec<u8> {
 
 fn request_line(text: &[u8]) -> Vec<u8> {
     let is_gap = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let method_len = text.iter().position(|byte| is_gap(byte)).unwrap_or(text.len());
+    let method_len = text.iter().position(is_gap).unwrap_or(text.len());
     let method = &text[..method_len];
     let is_method = (1..=20).contains(&method_len)
         && method.iter().all(|b| b.is_ascii_alphabetic() || b"-_".contains(b));
@@ -270,7 +270,7 @@ fn request_line(text: &[u8]) -> Vec<u8> {
     let gap = rest.iter().take_while(|byte| is_gap(byte)).count();
     out.extend_from_slice(&rest[..gap]);
     let rest = &rest[gap..];
-    let target_end = rest.iter().position(|byte| is_gap(byte)).unwrap_or(rest.len());
+    let target_end = rest.iter().position(is_gap).unwrap_or(rest.len());
     out.extend(target(&rest[..target_end]));
     let version = &rest[target_end..];
     let bare = version.trim_ascii();

@@ -331,7 +331,7 @@ mod tests {
             let text = b"Bearer CANARY-12345";
             let value = if is_coded { coded(text) } else { text.to_vec() };
             let len = u8::try_from(value.len()).unwrap() | if is_coded { 0x80 } else { 0 };
-            let block = [&[0x82, 0x40 | 23, len][..], &value, &[0x84]].concat();
+            let block = [&[0x82, 0x57, len][..], &value, &[0x84]].concat();
             let out = shown(&block);
             assert_eq!((out[..3].to_vec(), out.last()), (block[..3].to_vec(), Some(&0x84)));
             let literal = Literal { bytes: &out[3..block.len() - 1], is_coded };

@@ -100,6 +100,26 @@ impl Http {
         }
     }
 
+    /// Shows a first line that was cut: of a target what its next delimiter has passed, since a user and a
+    /// password may stand before a host.
+    pub(super) fn cut(&self, held: &[u8]) -> Vec<u8> {
+        let mut out = filled(held.len());
+        if self.state == State::Start && begins(held) {
+            let path = memchr::memchr(b' ', held).filter(|gap| held.get(gap + 1) == Some(&b'/'));
+            let shown = match path {
+                Some(gap) => {
+                    gap + 1
+                        + held[gap + 1..].iter().rposition(|b| b"/?&".contains(b)).unwrap_or(0)
+                        + 1
+                }
+                None => held.iter().take_while(|byte| head::is_token(**byte)).count() + 1,
+            };
+            let shown = shown.min(held.len());
+            out[..shown].copy_from_slice(&head::first_line(&held[..shown]));
+        }
+        out
+    }
+
     pub(super) fn step(&mut self, held: &[u8]) -> Step {
         match self.state {
             State::Start => self.start(held),
@@ -158,8 +178,9 @@ impl Http {
         if records::is_hello(held) {
             return Step::Become(Reader::Tls);
         }
-        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        if held.len() >= 3 && PREFACE.starts_with(&held[..held.len().min(PREFACE.len())]) {
+        if held.len() >= 3
+            && http2::PREFACE.starts_with(&held[..held.len().min(http2::PREFACE.len())])
+        {
             return Step::Become(Reader::Http2(http2::Http2::default()));
         }
         if !begins(held) {
@@ -338,7 +359,7 @@ fn extension(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Shows the line that a proxy puts before everything: addresses and ports (HAProxy's PROXY protocol).
+/// Shows the line that a proxy puts before everything: addresses and ports (the PROXY protocol).
 fn proxy_line(held: &[u8]) -> Option<Step> {
     const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
     if held.starts_with(BINARY) {

@@ -32,6 +32,10 @@ pub const FILL: u8 = b'X';
 /// HTTP/2. A longer one is overwritten from end to end, and so is what follows it.
 const HELD_LEN_MAX: usize = 256 << 10;
 
+/// Held bytes that are looked at again with each piece. More of them are looked at when an eighth has come to
+/// them, so that a message in single bytes costs no more than its length.
+const LOOK_LEN_MAX: usize = 1 << 10;
+
 /// The bytes that may be shown of one side's stream; everything between them is overwritten.
 #[derive(Default)]
 pub struct Shown {
@@ -97,6 +101,8 @@ struct Half {
     /// Bytes not yet decided, and where in the stream they begin.
     held: Vec<u8>,
     at: u64,
+    /// How many must be held before it is worth to look at them again.
+    look_len: usize,
     /// Bytes to come that need not be held: shown or not.
     pass: u64,
     pass_shown: bool,
@@ -142,6 +148,7 @@ impl Redactor {
             reader: Reader::of(protocol),
             held: Vec::new(),
             at: 0,
+            look_len: 0,
             pass: 0,
             pass_shown: false,
         };
@@ -161,17 +168,12 @@ impl Redactor {
     /// Learns that a side sends no more.
     pub fn close(&mut self, side: Side, shown: &mut Shown) {
         let half = &mut self.sides[side.index()];
-        match &mut half.reader {
-            Reader::Http(http) => {
-                http.end();
-                half.run(shown);
-            }
-            // A message that says it is longer ends with the connection.
-            Reader::Ber(ber::Framing::Bare) => shown.add(half.at, &ber::shown(&half.held)),
-            Reader::Syslog => shown.add(half.at, &records::syslog_line(&half.held)),
-            _ => {}
+        half.run(shown);
+        if let Reader::Http(http) = &mut half.reader {
+            http.end();
+            half.run(shown);
         }
-        half.stop();
+        half.give_up(shown);
     }
 
     /// Returns how many of the next bytes of a side may be missing without loss.
@@ -216,10 +218,13 @@ impl Half {
             self.at += passed as u64;
         }
         self.held.extend_from_slice(&bytes[passed..]);
-        self.run(shown);
+        if self.held.len() >= self.look_len {
+            self.run(shown);
+        }
     }
 
     fn gap(&mut self, len: u64, shown: &mut Shown) {
+        self.run(shown);
         if self.held.is_empty() && len <= self.pass {
             self.pass -= len;
             return;
@@ -231,6 +236,19 @@ impl Half {
             self.run(shown);
             return;
         }
+        self.give_up(shown);
+    }
+
+    /// Shows what may be shown of a message that is not whole, and stops.
+    fn give_up(&mut self, shown: &mut Shown) {
+        let text = match &self.reader {
+            // A message that says it is longer ends with the connection.
+            Reader::Ber(ber::Framing::Bare) => ber::shown(&self.held),
+            Reader::Http(http) => http.cut(&self.held),
+            Reader::Syslog => records::syslog_line(&self.held),
+            _ => Vec::new(),
+        };
+        shown.add(self.at, &text);
         self.stop();
     }
 
@@ -241,11 +259,17 @@ impl Half {
 
     /// Reads what is held as far as it goes.
     fn run(&mut self, shown: &mut Shown) {
+        self.look_len = 0;
         while !self.held.is_empty() || matches!(&self.reader, Reader::Http(http) if http.is_over())
         {
             match self.reader.step(&self.held) {
                 Step::More if self.held.len() > HELD_LEN_MAX => return self.stop(),
-                Step::More => return,
+                Step::More => {
+                    if self.held.len() > LOOK_LEN_MAX {
+                        self.look_len = self.held.len() + self.held.len() / 8;
+                    }
+                    return;
+                }
                 Step::Show(text) => self.take(&text, shown),
                 Step::Pass(text, pass, pass_shown) => {
                     self.take(&text, shown);

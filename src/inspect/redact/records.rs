@@ -75,7 +75,7 @@ impl Ssh {
             let len = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
             self.has_offered = true;
             // Only the offer (SSH_MSG_KEXINIT) is known to be in clear.
-            if len > PACKET_LEN_MAX || len < 2 || head[5] != 20 {
+            if !(2..=PACKET_LEN_MAX).contains(&len) || head[5] != 20 {
                 return Step::Stop;
             }
             return Step::Pass(head.to_vec(), u64::from(len - 2), true);

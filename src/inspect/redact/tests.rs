@@ -34,7 +34,7 @@ fn leak(bytes: &[u8]) -> Option<&'static [u8]> {
 }
 
 fn with_secret(text: &str) -> Vec<u8> {
-    text.replace("$", std::str::from_utf8(SECRET).unwrap()).into_bytes()
+    text.replace('$', std::str::from_utf8(SECRET).unwrap()).into_bytes()
 }
 
 fn length(bytes: &[u8]) -> Vec<u8> {
@@ -110,7 +110,7 @@ fn http2_stream() -> Vec<u8> {
     let block = [
         &[0x82, 0x44][..],
         &text(&path),
-        &[0x40 | 23],
+        &[0x57],
         &text(&bearer),
         &[0x40],
         &text(b"x-key"),
@@ -167,6 +167,12 @@ fn streams() -> Vec<(Protocol, Vec<u8>)> {
         let frame = [&[1, 0, 0][..], &length(&login), &[0xce]].concat();
         streams.push((Protocol::Amqp, [&b"AMQP\0\0\x09\x01"[..], &frame].concat()));
     }
+    let plain = [b"\0".as_slice(), SECRET, b"\0", SECRET].concat();
+    let content =
+        [&[2, 1, 0, 0, 0, 0x53, 0x41, 0xc0, 9, 3, 0xa3, 5][..], b"PLAIN", &[0xa0]].concat();
+    let content = [&content, &element(0, &plain)[1..], &[0x40]].concat();
+    let len = u32::try_from(content.len() + 4).unwrap().to_be_bytes();
+    streams.push((Protocol::Amqp, [&b"AMQP\x03\x01\0\0"[..], &len, &content].concat()));
     let body = [&length(b"")[..3], &[22][..], &length(b"")[..3], &[22], SECRET, SECRET].concat();
     streams.push((Protocol::Databridge, [&[0][..], &length(&body)].concat()));
     let session = [&[2][..], &length(b"01234567-89ab-cdef-0123-456789abcdef")].concat();
@@ -217,6 +223,22 @@ fn no_secret_is_shown_however_a_stream_is_cut() {
             let text = String::from_utf8_lossy(&out);
             assert_eq!(wide_leak(&out), None, "{protocol:?} by {len}: {text}");
         }
+    }
+}
+
+/// A cost that grows with the square of the length would take minutes.
+#[test]
+fn what_never_ends_costs_its_length() {
+    for (protocol, start) in [
+        (Protocol::Http, &b"GET /"[..]),
+        (Protocol::Http, b"GET / HTTP/1.1\r\nX: "),
+        (Protocol::Syslog, b"<13>"),
+        (Protocol::Ldap, b"\x30\x84\x00\x03\xff\xf0"),
+    ] {
+        let mut bytes = start.to_vec();
+        bytes.resize(HELD_LEN_MAX - 1, b'a');
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(redacted(protocol, &single), redacted(protocol, &[&bytes]));
     }
 }
 

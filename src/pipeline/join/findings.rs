@@ -11,7 +11,9 @@ use crate::error::Result;
 use crate::packet::{At, Timestamp};
 use crate::pipeline::outputs::Outputs;
 use crate::policy::{Cover, EvidenceNote, Finding, MatrixRun, Policy, Severity, Subject, Trigger};
-use crate::report::record::{AlertRecord, EvidenceRecord, Record, RuleRecord, SuppressionRecord};
+use crate::report::record::{
+    AlertRecord, BaselineState, EvidenceRecord, Record, RuleRecord, SuppressionRecord,
+};
 use crate::report::summary::RuleTotals;
 use crate::report::timeline::{Timeline, TimelineBuilder};
 use crate::site::Site;
@@ -126,6 +128,7 @@ struct Desk {
 struct Alert<'f> {
     finding: &'f Finding,
     cover: Cover,
+    baseline: Option<BaselineState>,
     update: bool,
 }
 
@@ -159,8 +162,15 @@ impl<'a> Join<'a> {
 
     /// Takes a finding into the sums.
     fn note(&self, finding: &Finding, subject: &Subject<'_>, findings: &mut Findings) {
-        let Setting { policy, site, .. } = self.setting;
-        findings.add(finding, policy.cover_of(finding, subject, site));
+        let Setting { policy, site, past, .. } = self.setting;
+        let cover = policy.cover_of(finding, subject, site);
+        if !matches!(cover, Cover::By(_)) {
+            past.note(policy, finding, subject);
+        }
+        if past.state(policy, finding, subject) == Some(BaselineState::Unchanged) {
+            return;
+        }
+        findings.add(finding, cover);
         let (rule, client) = (&policy.rules()[finding.rule].id, subject.initiator.ip());
         findings.timeline.add(rule, client, finding.first.time, finding.count);
     }
@@ -223,7 +233,7 @@ impl<'a> Join<'a> {
         outputs: &mut Outputs,
     ) -> Result<()> {
         let desk = self.desk();
-        let Setting { policy, site, .. } = self.setting;
+        let Setting { policy, site, past, .. } = self.setting;
         let mut of_flow = Vec::new();
         let ground = self.setting.ground();
         let mut matrices = MatrixRun::new(ground);
@@ -241,7 +251,9 @@ impl<'a> Join<'a> {
                 finding.rule = before.unwrap_or(finding.rule);
                 told.settle(view.flow, &finding);
                 let cover = policy.cover_of(&finding, &subject, site);
-                let alert = Alert { finding: &finding, cover, update: before.is_some() };
+                let baseline = past.state(policy, &finding, &subject);
+                let update = before.is_some();
+                let alert = Alert { finding: &finding, cover, baseline, update };
                 self.write_alert(&alert, &view, tagged, (&desk, &around), outputs)?;
             }
         }
@@ -256,7 +268,7 @@ impl<'a> Join<'a> {
         outputs: &mut Outputs,
     ) -> Result<Vec<Timestamp>> {
         let desk = self.desk();
-        let Setting { policy, site, .. } = self.setting;
+        let Setting { policy, site, past, .. } = self.setting;
         let (mut seen, mut of_flow) = (Vec::new(), Vec::new());
         for flow in 0..self.places.len() {
             let place = self.places[flow];
@@ -274,7 +286,8 @@ impl<'a> Join<'a> {
                 }
                 seen.push(finding.first.time);
                 let cover = policy.cover_of(&finding, &subject, site);
-                let alert = Alert { finding: &finding, cover, update: false };
+                let baseline = past.state(policy, &finding, &subject);
+                let alert = Alert { finding: &finding, cover, baseline, update: false };
                 self.write_alert(&alert, &view, tagged, (&desk, &around), outputs)?;
             }
         }
@@ -294,7 +307,7 @@ impl<'a> Join<'a> {
             Cover::By(index) => Some(&desk.accepted[index]),
             Cover::None | Cover::Expired(_) => None,
         };
-        let mut envelope = self.envelope(view, around);
+        let mut envelope = around.envelope(view);
         envelope.timestamp = finding.first.time;
         let record = AlertRecord {
             envelope,
@@ -308,7 +321,7 @@ impl<'a> Join<'a> {
             last_seen: finding.last.time,
             evidence: self.evidence(view, finding),
             suppression,
-            baseline: None,
+            baseline: alert.baseline,
         };
         outputs.record(Record::Alert(&record))
     }

@@ -13,6 +13,7 @@ mod across;
 mod carried;
 mod findings;
 mod hosts;
+mod past;
 mod places;
 mod records;
 mod tags;
@@ -36,6 +37,7 @@ use across::Across;
 pub use carried::Carried;
 use findings::Findings;
 use hosts::Hosts;
+pub use past::Past;
 use places::Place;
 use tags::{TagNumber, Tags};
 use told::Told;
@@ -51,6 +53,8 @@ pub struct Setting<'a> {
     pub site: &'a Site,
     /// The rules.
     pub policy: &'a Policy,
+    /// What an earlier run found, and what this one finds.
+    pub past: &'a Past,
     /// From which severity on a finding fails the run.
     pub fail_on: Severity,
     /// The user's own words for what was left out.
@@ -250,7 +254,7 @@ impl<'a> Join<'a> {
             zones: seen.across.zones(self.setting),
             rules: self.rule_totals(&seen.findings),
             timeline: seen.findings.timeline(),
-            baseline_gone: Vec::new(),
+            baseline_gone: self.setting.past.gone(),
             warnings: self.warnings(&seen.findings),
             provenance,
             run: None,

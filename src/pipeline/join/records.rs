@@ -48,11 +48,11 @@ impl<'a> Join<'a> {
             .collect();
         Around { points, tunnel, encap }
     }
+}
 
-    pub(super) fn envelope<'b>(&self, view: &View<'a>, around: &'b Around<'a>) -> Envelope<'b>
-    where
-        'a: 'b,
-    {
+impl<'a> Around<'a> {
+    /// Returns what every line about a flow begins with.
+    pub(super) fn envelope(&self, view: &View<'a>) -> Envelope<'_> {
         Envelope {
             timestamp: view.flow.last,
             initiator: view.initiator(),
@@ -60,12 +60,14 @@ impl<'a> Join<'a> {
             transport: view.transport(),
             app_proto: resolve::app_proto(view.flow, view.facts),
             flow_id: flow_id(&view.flow.key, view.flow.first.frame),
-            points: &around.points,
-            vlan: &around.encap.vlans,
-            tunnel: &around.tunnel,
+            points: &self.points,
+            vlan: &self.encap.vlans,
+            tunnel: &self.tunnel,
         }
     }
+}
 
+impl<'a> Join<'a> {
     /// Writes every flow, by first frame.
     pub(super) fn write_flows(&self, outputs: &mut Outputs) -> Result<()> {
         if !outputs.want_flows() {
@@ -78,7 +80,7 @@ impl<'a> Join<'a> {
             let of = |counts: [u64; 2], side: Side| counts[side.index()];
             let history = resolve::history(view.flow, initiator);
             let record = FlowRecord {
-                envelope: self.envelope(&view, &around),
+                envelope: around.envelope(&view),
                 tag: self.tag_record(&view, self.tags.tagged(*tag)),
                 pkts_toserver: of(view.flow.packets, initiator),
                 pkts_toclient: of(view.flow.packets, responder),

@@ -7,7 +7,7 @@ use std::io::Write;
 use foldhash::fast::FixedState;
 
 use super::plan::{Plans, first_byte};
-use super::{Reading, Scope, Seen, Subject, Subjects, Visitor, cannot_write};
+use super::{Scope, Seen, Subject, Subjects, Visitor, cannot_write};
 use crate::capture::write::PcapngWriter;
 use crate::capture::{Block, FrameRecord};
 use crate::decode::{self, Decoded, Decoder, Origin, Stop};
@@ -34,9 +34,6 @@ const CONFLICT: u8 = b'Y';
 /// Addresses and operation of ARP (RFC 826), which nobody keeps secret.
 const ARP_LEN: usize = 28;
 
-/// The start of a header that was cut.
-const CUT_HEADER_LEN: usize = 40;
-
 /// Bytes behind the last sound header that may be what is wrong with a frame, fewest first.
 const FAULT_LENS: [usize; 6] = [0, 4, 8, 12, 20, 40];
 
@@ -45,7 +42,7 @@ pub(super) struct Frames<'a, W: Write> {
     subjects: &'a Subjects,
     plans: Plans,
     scope: Scope,
-    decode: &'a decode::Options,
+    decode: decode::Options,
     writer: PcapngWriter<W>,
     table: Table,
     /// How far each side of a connection has come.
@@ -76,21 +73,21 @@ impl<'a, W: Write> Frames<'a, W> {
         subjects: &'a Subjects,
         plans: Plans,
         scope: Scope,
-        reading: &'a Reading,
+        decode: &decode::Options,
         writer: PcapngWriter<W>,
     ) -> Self {
         Self {
             subjects,
             plans,
             scope,
-            decode: &reading.decode,
+            decode: decode.clone(),
             writer,
             table: Table::default(),
             reached: HashMap::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             copies: HashMap::new(),
-            hasher: FixedState::with_seed(reading.decode.hash_seed),
+            hasher: FixedState::with_seed(decode.hash_seed),
             points: Vec::new(),
             written: 0,
         }
@@ -142,9 +139,16 @@ impl<'a, W: Write> Frames<'a, W> {
     }
 
     /// Takes a packet that was one frame.
-    fn plain(&mut self, number: FlowNumber, packet: &Packet, frame: &mut Waiting) {
+    fn plain(
+        &mut self,
+        number: FlowNumber,
+        packet: &Packet,
+        headers_len: usize,
+        frame: &mut Waiting,
+    ) {
         let at = (packet.payload.start - frame.record.span.start) as usize;
-        let (_, behind) = frame.text.split_at_mut(at);
+        let (headers, behind) = frame.text.split_at_mut(at);
+        overwrite_header(packet.key.transport(), headers, headers_len);
         let (payload, padding) = behind.split_at_mut(packet.payload.len as usize);
         self.payload(number, packet, payload);
         padding.fill(0);
@@ -158,7 +162,9 @@ impl<'a, W: Write> Frames<'a, W> {
         let mut text = original.to_vec();
         if let Some((number, packet)) = flow {
             let at = (packet.payload.start - joined_at) as usize;
-            let (payload, padding) = text[at..].split_at_mut(packet.payload.len as usize);
+            let (headers, behind) = text.split_at_mut(at);
+            overwrite_header(packet.key.transport(), headers, trace.headers_len as usize);
+            let (payload, padding) = behind.split_at_mut(packet.payload.len as usize);
             self.payload(number, packet, payload);
             padding.fill(FILL);
         } else {
@@ -210,9 +216,8 @@ impl<'a, W: Write> Frames<'a, W> {
     fn stopped(&self, stop: Stop, shown: usize, frame: &mut Waiting) {
         match stop {
             Stop::Arp => frame.show(shown + ARP_LEN),
-            Stop::Truncated => frame.show(shown + CUT_HEADER_LEN),
             // What is wrong must still be wrong.
-            Stop::Malformed => {
+            Stop::Malformed | Stop::Truncated => {
                 let _ = FAULT_LENS.iter().any(|len| {
                     frame.show(shown + len);
                     self.stop_of(frame) == Some(stop)
@@ -288,7 +293,7 @@ impl<W: Write> Visitor for Frames<'_, W> {
                 if packet.counted_only {
                     self.copy(number, &mut frame);
                 } else if trace.joined_at.is_none() {
-                    self.plain(number, packet, &mut frame);
+                    self.plain(number, packet, trace.headers_len as usize, &mut frame);
                 }
             }
             Decoded::Held => frame.is_open = true,
@@ -321,6 +326,36 @@ impl<W: Write> Visitor for Frames<'_, W> {
 
     fn elsewhere(&mut self, packet: &Packet) {
         self.table.packet(packet);
+    }
+}
+
+/// Overwrites of a TCP or UDP header, which begins at `at` and ends with the bytes, what is no field: a data
+/// offset that cannot be, or one that is not meant, makes a header of payload.
+fn overwrite_header(transport: Transport, bytes: &mut [u8], at: usize) {
+    // A tunnel that turned out to be none: its headers were read to the end.
+    let Some(header) = bytes.get_mut(at..) else { return };
+    let Some((_, rest)) = header.split_at_mut_checked(match transport {
+        Transport::Tcp => 20,
+        Transport::Udp => 8,
+    }) else {
+        return;
+    };
+    if transport == Transport::Udp {
+        return rest.fill(FILL);
+    }
+    let mut options = rest;
+    loop {
+        let len = match *options {
+            [] => return,
+            // Options that end the list, or say nothing (RFC 9293 §3.1).
+            [0 | 1, ..] => 1,
+            // Segment size, window scale, selective acknowledgements, timestamps, multipath, Fast Open.
+            [2..=5 | 8 | 30 | 34, len @ 2..=40, ..] if usize::from(len) <= options.len() => {
+                usize::from(len)
+            }
+            _ => return options.fill(FILL),
+        };
+        options = &mut options[len..];
     }
 }
 

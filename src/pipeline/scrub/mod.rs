@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Gathered;
+use super::{FrameFilter, Gathered};
 use crate::capture::write::PcapngWriter;
 use crate::capture::{Block, Event, FrameRecord, Source};
 use crate::decode::{self, Decoded, Decoder};
@@ -26,19 +26,25 @@ use crate::report::{Record, Sink, Summary};
 use frames::Frames;
 use plan::Scan;
 
-/// Rules by the id of the flow in which they found something.
-type RulesByFlow = HashMap<u64, BTreeSet<String>>;
-
-/// Remembers which flows a report has findings of.
+/// Remembers which flows a report has findings of, by their ids.
 #[derive(Clone, Default)]
-pub struct Found(Arc<Mutex<RulesByFlow>>);
+pub struct Found(Arc<Mutex<HashMap<u64, Finding>>>);
+
+/// What a report found in one flow.
+#[derive(Default)]
+struct Finding {
+    rules: BTreeSet<String>,
+    /// Flows may be gone when the report ends: their protocol is told with the finding.
+    protocol: Option<Protocol>,
+}
 
 impl Sink for Found {
     fn record(&mut self, record: Record<'_>) -> io::Result<()> {
         if let Record::Alert(alert) = record {
             let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let rules = found.entry(alert.envelope.flow_id).or_default();
-            rules.insert(alert.rule.id.clone());
+            let finding = found.entry(alert.envelope.flow_id).or_default();
+            finding.rules.insert(alert.rule.id.clone());
+            finding.protocol = Protocol::from_name(alert.envelope.app_proto);
         }
         Ok(())
     }
@@ -62,7 +68,6 @@ pub enum Scope {
 }
 
 /// How the inputs were read; they are read the same way again.
-#[derive(Debug, Clone)]
 pub struct Reading {
     /// How frames are read.
     pub decode: decode::Options,
@@ -72,6 +77,8 @@ pub struct Reading {
     pub since: Option<Timestamp>,
     /// Frames after this time are left out.
     pub until: Option<Timestamp>,
+    /// Frames that it rejects are left out.
+    pub filter: Option<FrameFilter>,
 }
 
 /// What is known of the flows of a run.
@@ -107,9 +114,11 @@ impl Subjects {
                 subjects.entry(id).or_default().protocol = Some(protocol);
             }
         }
-        for (id, rules) in found.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let comments = rules.iter().map(|rule| format!("portreeve: {rule}")).collect();
-            subjects.entry(*id).or_default().comments = comments;
+        for (id, finding) in found.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let subject = subjects.entry(*id).or_default();
+            let comment = |rule: &String| format!("portreeve: {rule}");
+            subject.comments = finding.rules.iter().map(comment).collect();
+            subject.protocol = subject.protocol.or(finding.protocol);
         }
         Self(subjects)
     }
@@ -118,7 +127,7 @@ impl Subjects {
 /// Reads sources that give the same frames, and writes them without secrets.
 pub fn scrub(
     mut open: impl FnMut() -> Result<Box<dyn Source>>,
-    reading: &Reading,
+    reading: &mut Reading,
     subjects: &Subjects,
     scope: Scope,
     out: impl Write,
@@ -129,12 +138,13 @@ pub fn scrub(
     let is_limited = plans.is_limited;
     let program = concat!("portreeve ", env!("CARGO_PKG_VERSION"));
     let writer = PcapngWriter::new(out, program).map_err(cannot_write)?;
-    let mut frames = Frames::new(subjects, plans, scope, reading, writer);
+    let mut frames = Frames::new(subjects, plans, scope, &reading.decode, writer);
     read(open()?.as_mut(), reading, &mut frames)?;
     let frames = frames.finish()?;
     Ok(Scrubbed { frames, is_limited })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls")]
 fn cannot_write(error: io::Error) -> Error {
     Error::new(format!("cannot be written: {error}"))
 }
@@ -158,7 +168,7 @@ trait Visitor {
 }
 
 /// Reads a source to its end, as a run does.
-fn read(source: &mut dyn Source, reading: &Reading, visitor: &mut impl Visitor) -> Result<()> {
+fn read(source: &mut dyn Source, reading: &mut Reading, visitor: &mut impl Visitor) -> Result<()> {
     let mut decoder = Decoder::traced(reading.decode.clone());
     let (mut block, mut number, mut input) = (Block::default(), 0, None);
     loop {
@@ -198,8 +208,9 @@ fn read(source: &mut dyn Source, reading: &Reading, visitor: &mut impl Visitor) 
 }
 
 impl Reading {
-    fn keeps(&self, frame: &Frame<'_>) -> bool {
-        self.since.is_none_or(|since| frame.time >= since)
-            && self.until.is_none_or(|until| frame.time <= until)
+    fn keeps(&mut self, frame: &Frame<'_>) -> bool {
+        let in_span = self.since.is_none_or(|since| frame.time >= since)
+            && self.until.is_none_or(|until| frame.time <= until);
+        in_span && self.filter.as_mut().is_none_or(|filter| filter(frame))
     }
 }

@@ -123,6 +123,7 @@ impl<'a> EvidenceRecord<'a> {
                 .map(|&(fingerprint, count)| FingerprintRecord { fingerprint, count })
                 .collect(),
             fingerprints_beyond: evidence.secrets_beyond,
+            user: evidence.user.as_deref(),
             http: http.map(|http| HttpRecord {
                 method: &http.method,
                 host: &http.host,

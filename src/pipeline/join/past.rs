@@ -1,0 +1,77 @@
+//! What an earlier run found, and what this one finds for later ones.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::packet::Timestamp;
+use crate::policy::baseline::{self, Baseline, Key};
+use crate::policy::{Finding, Policy, Subject};
+use crate::report::record::BaselineState;
+use crate::report::summary::BaselineEntry;
+use crate::site::Place;
+
+/// Endpoints and rules that are noted for a new baseline: more than anybody reads. Some 200 bytes each.
+const NOTED_MAX: usize = 1 << 18;
+
+/// The baseline that a run is held against, and the one that it makes.
+#[derive(Default)]
+pub struct Past {
+    baseline: Option<RefCell<Baseline>>,
+    noted: Option<RefCell<BTreeMap<Key, u64>>>,
+}
+
+impl Past {
+    /// Holds a run against a baseline, and notes what it finds where asked to.
+    pub fn new(baseline: Option<Baseline>, note: bool) -> Self {
+        Self { baseline: baseline.map(RefCell::new), noted: note.then(RefCell::default) }
+    }
+
+    /// Tells how a finding stands to the baseline; `None` without one.
+    pub(super) fn state(
+        &self,
+        policy: &Policy,
+        finding: &Finding,
+        subject: &Subject<'_>,
+    ) -> Option<BaselineState> {
+        let baseline = self.baseline.as_ref()?;
+        let key = Key::of(policy, finding, subject);
+        let known = baseline.borrow_mut().knows(&key, finding.last.time);
+        Some(if known { BaselineState::Unchanged } else { BaselineState::New })
+    }
+
+    /// Notes a finding that nobody accepted.
+    pub(super) fn note(&self, policy: &Policy, finding: &Finding, subject: &Subject<'_>) {
+        let Some(noted) = &self.noted else { return };
+        let (mut noted, key) = (noted.borrow_mut(), Key::of(policy, finding, subject));
+        if noted.len() < NOTED_MAX || noted.contains_key(&key) {
+            *noted.entry(key).or_default() += 1;
+        }
+    }
+
+    /// Returns what the baseline has and the run did not show.
+    pub(super) fn gone(&self) -> Vec<BaselineEntry> {
+        let Some(baseline) = &self.baseline else { return Vec::new() };
+        let text = |place: Option<Place>| match place? {
+            Place::Prefix(prefix) if prefix.prefix_len() == prefix.max_prefix_len() => {
+                Some(prefix.addr().to_string())
+            }
+            Place::Prefix(prefix) => Some(prefix.to_string()),
+            Place::Zone(_) => None,
+        };
+        let baseline = baseline.borrow();
+        let gone = baseline.gone().map(|entry| BaselineEntry {
+            rule: entry.rule.clone(),
+            initiator: text(entry.initiator),
+            responder: text(entry.responder),
+            port: entry.port,
+        });
+        gone.collect()
+    }
+
+    /// Returns the run's own baseline: a file of suppressions. `end` is the run's last packet.
+    pub fn write(&self, end: Timestamp) -> String {
+        let noted = self.noted.as_ref().map(RefCell::borrow);
+        let noted = noted.iter().flat_map(|noted| noted.iter());
+        baseline::write(noted.map(|(key, count)| (key, *count)), end)
+    }
+}

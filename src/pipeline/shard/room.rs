@@ -1,0 +1,210 @@
+//! Questions to a shard while a run goes on: what is new in its flows, and which of them may go.
+
+use super::{Inspected, NOTHING_TO_SAY, Shard, ports_of};
+use crate::flow::index::FlowNumber;
+use crate::flow::{Flow, Slot};
+use crate::inspect::{Facts, Tools};
+use crate::packet::{PointId, Timestamp};
+
+/// How long a flow that ended is kept whole: late repetitions of its last segments still find it, and
+/// what other flows show of its host by then counts for it too.
+const KEPT_ENDED_NS: u64 = 30 * 1_000_000_000;
+
+/// Every so many questions a shard looks through all of its flows for ended ones.
+const SWEEP_TURNS: u32 = 16;
+
+/// What a flow costs in the table and its index, in bytes; see the memory limit.
+const FLOW_COST: usize = size_of::<Flow>() + 16;
+
+/// What a flow that is looked into costs beside, in bytes: its reader; bytes that are held come on top.
+const READER_COST: usize = 1 << 10;
+
+/// What is known of a decided flow costs, in bytes, on average.
+const FACTS_COST: usize = 384;
+
+/// What would be lost with a flow. Ordered: the first is let go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// Nothing: it ended.
+    Ended,
+    /// A SYN that nobody answered.
+    Attempt,
+    /// Counts: what it is, is known.
+    Decided,
+    /// An exchange that is still looked into.
+    Datagrams,
+    /// A connection that is still looked into.
+    Connection,
+}
+
+/// A question to the shards while the run goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// Counts the questions.
+    pub turn: u32,
+    /// Asks what is new and what ended; otherwise only for room.
+    pub news: bool,
+    /// The latest packet's time.
+    pub now: Timestamp,
+    /// Bytes that all flows of one shard may cost.
+    pub cost_max: usize,
+}
+
+/// What one worker's shards have to say.
+#[derive(Default)]
+pub struct Answer {
+    /// Copies of flows about which something new was found that may be a finding.
+    pub changed: Vec<Part>,
+    /// Flows that left their shard: ended a while ago, or thrown out.
+    pub folded: Vec<Part>,
+    /// Flows that are left.
+    pub flows: u64,
+}
+
+/// One flow on its way to the join.
+pub struct Part {
+    /// The flow.
+    pub flow: Flow,
+    /// What was found in it.
+    pub facts: Option<Facts>,
+    /// Its frames at other points than its first one.
+    pub elsewhere: Vec<(PointId, u64)>,
+    /// It was thrown out of a full table, and more of it may come.
+    pub evicted: bool,
+    /// It was thrown out while it was still looked into.
+    pub undecided: bool,
+}
+
+impl Shard {
+    /// Answers what is new, and lets go of flows that ended a while ago or that there is no room for.
+    pub fn answer(&mut self, ask: &Ask, index: usize, told: &mut Answer, tools: &Tools) {
+        if ask.news {
+            self.tell_news(told);
+            if (ask.turn as usize).wrapping_add(index).is_multiple_of(SWEEP_TURNS as usize) {
+                self.sweep(ask.now, told, tools);
+            }
+        }
+        if self.cost() > ask.cost_max {
+            self.make_room(ask, told, tools);
+        }
+        told.flows += self.len() as u64;
+    }
+
+    /// Copies the flows about which something new was found.
+    fn tell_news(&mut self, told: &mut Answer) {
+        self.asked = true;
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        for number in changed {
+            if self.table.flow(number).is_vacant() {
+                continue;
+            }
+            told.changed.push(Part {
+                flow: self.table.flow(number).clone(),
+                facts: self.facts(number).cloned(),
+                elsewhere: self.elsewhere(number).collect(),
+                evicted: false,
+                undecided: false,
+            });
+        }
+    }
+
+    /// Takes in a flow that left another shard.
+    pub fn adopt(&mut self, part: Part) {
+        let Part { mut flow, facts, elsewhere, .. } = part;
+        flow.slot = NOTHING_TO_SAY;
+        if let Some(facts) = facts {
+            flow.slot = Slot::try_from(self.inspected.len()).unwrap_or(NOTHING_TO_SAY);
+            self.inspected.push(Inspected::Facts(Box::new(facts)));
+        }
+        let number = self.table.adopt(flow);
+        self.elsewhere
+            .extend(elsewhere.into_iter().map(|(point, frames)| ((number, point), frames)));
+    }
+
+    /// Lets go of flows that ended a while ago.
+    fn sweep(&mut self, now: Timestamp, told: &mut Answer, tools: &Tools) {
+        for number in 0..self.table.places() {
+            let flow = self.table.flow(number);
+            if flow.is_over(now) && now.since(flow.last) > KEPT_ENDED_NS {
+                self.fold(number, false, told, tools);
+            }
+        }
+    }
+
+    /// Lets go of an eighth of what flows may cost: first what ended, then attempts that nobody answered,
+    /// then what is decided, each the longest silent first; what is still looked into goes last.
+    #[cold]
+    fn make_room(&mut self, ask: &Ask, told: &mut Answer, tools: &Tools) {
+        let spare = ask.cost_max - ask.cost_max / 8;
+        let mut order: Vec<_> = self
+            .flows()
+            .map(|(number, flow)| (self.worth(flow, ask.now), flow.last, number))
+            .collect();
+        // A guess at how many have to go; sorting all of them would cost more than letting some go.
+        let excess = self.cost().saturating_sub(spare) / FLOW_COST + 1;
+        if excess < order.len() {
+            order.select_nth_unstable(excess);
+            order[..=excess].sort_unstable();
+        } else {
+            order.sort_unstable();
+        }
+        for (worth, _, number) in order {
+            if self.cost() <= spare {
+                break;
+            }
+            self.table.settle(number);
+            self.fold(number, worth > Worth::Ended, told, tools);
+        }
+    }
+
+    /// Returns what would be lost with a flow.
+    fn worth(&self, flow: &Flow, now: Timestamp) -> Worth {
+        if flow.is_over(now) {
+            return Worth::Ended;
+        }
+        match self.inspected.get(flow.slot as usize) {
+            Some(Inspected::Connection(_)) => Worth::Connection,
+            Some(Inspected::Datagrams(_)) => Worth::Datagrams,
+            _ if !flow.tcp.is_answered() && !flow.has_payload() => Worth::Attempt,
+            _ => Worth::Decided,
+        }
+    }
+
+    /// Hands a flow to whoever asks and forgets it.
+    fn fold(&mut self, number: FlowNumber, evicted: bool, told: &mut Answer, tools: &Tools) {
+        let Some(flow) = self.table.remove(number) else { return };
+        let (mut facts, mut undecided) = (None, false);
+        if let Some(place) = self.inspected.get_mut(flow.slot as usize) {
+            let ports = ports_of(&flow.key);
+            facts = match std::mem::replace(place, Inspected::Free) {
+                Inspected::Connection(connection) => {
+                    undecided = evicted;
+                    self.readers -= 1;
+                    self.held = self.held.saturating_sub(connection.held_bytes());
+                    Some(connection.finish(ports, tools))
+                }
+                Inspected::Datagrams(datagrams) => {
+                    undecided = evicted && datagrams.facts().protocol.is_none();
+                    self.readers -= 1;
+                    Some(datagrams.finish())
+                }
+                Inspected::Facts(facts) => Some(*facts),
+                Inspected::Free => None,
+            };
+            self.free.push(flow.slot);
+        }
+        let elsewhere: Vec<_> = self.elsewhere(number).collect();
+        for (point, _) in &elsewhere {
+            self.elsewhere.remove(&(number, *point));
+        }
+        told.folded.push(Part { flow, facts, elsewhere, evicted, undecided });
+    }
+
+    /// Returns what the flows cost, in bytes.
+    fn cost(&self) -> usize {
+        let decided = self.inspected.len() - self.free.len() - self.readers;
+        self.table.len() * FLOW_COST + decided * FACTS_COST + self.readers * READER_COST + self.held
+    }
+}
