@@ -4,7 +4,7 @@
 use etherparse::PacketBuilder;
 use proptest::prelude::*;
 
-use crate::support::{Sum, evidence, gathered};
+use crate::support::{Sum, evidence, gathered, own, run_with_input, summary};
 
 /// What one client says in one connection, with the requests of it that present a token.
 const STREAMS: &[(&str, u64)] = &[
@@ -160,6 +160,38 @@ fn single_bytes_in_any_direction_and_twice_count_once() {
         count += 5 * expected;
     }
     assert_eq!(bearers(capture, 2), Sum { flows, count });
+}
+
+#[test]
+fn a_lost_request_is_a_hole_wherever_it_stood() {
+    let plain = b"GET / HTTP/1.1\r\n\r\n";
+    let token = STREAMS[0].0.as_bytes();
+    let stream = [&plain[..], token, plain].concat();
+    let (second, third) = (plain.len(), plain.len() + token.len());
+    let (all, first) = ((0, &stream[..]), (0, &plain[..]));
+    for (segments, code) in [
+        (vec![all], 1),
+        (vec![first, (third, plain)], 3),
+        (vec![first], 3),
+        (vec![(second, &stream[second..])], 3),
+        (vec![], 3),
+    ] {
+        let mut capture = Capture::new();
+        capture.connection(20_000, 9, &stream, &segments);
+        let ran = run_with_input(&["analyze", "--format", "ndjson", "-"], &capture.bytes);
+        assert_eq!(ran.code, code, "{segments:?}: {}", ran.err);
+        let records = ran.records();
+        let uninspected = &own(summary(&records), "ledger")["total"]["uninspected"];
+        assert_eq!(uninspected["hole"], if code == 3 { 1.into() } else { serde_json::Value::Null });
+    }
+    // Without the answer, whose bytes nobody knows of, the handshake and the ends are all there is.
+    let mut capture = Capture::new();
+    capture.segment(20_000, true, 9, 0, "S", b"");
+    capture.segment(20_000, false, 99, 10, "SA", b"");
+    capture.segment(20_000, true, 10, 100, "A", b"");
+    capture.segment(20_000, true, 80, 100, "FA", b"");
+    let ran = run_with_input(&["analyze", "-"], &capture.bytes);
+    assert_eq!(ran.code, 3, "{}", ran.err);
 }
 
 /// Several streams of one connection, one after the other.

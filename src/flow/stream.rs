@@ -65,8 +65,8 @@ struct Half {
     held_bytes: usize,
     /// Number behind the last byte, once a FIN told it.
     end: Option<u32>,
-    /// The highest number that the other side acknowledged.
-    acked: Option<u32>,
+    /// The highest number that the other side acknowledged, or that stood in a packet without payload.
+    told: Option<u32>,
     recent: Recent,
 }
 
@@ -142,11 +142,9 @@ impl Stream {
         sink: &mut impl StreamSink,
     ) {
         let side = packet.side;
-        if packet.tcp.flags.has(TcpFlags::ACK) && !packet.tcp.flags.has(TcpFlags::RST) {
-            let other = &mut self.halves[side.other().index()];
-            if other.acked.is_none_or(|acked| is_after(packet.tcp.ack, acked)) {
-                other.acked = Some(packet.tcp.ack);
-            }
+        let is_reset = packet.tcp.flags.has(TcpFlags::RST);
+        if packet.tcp.flags.has(TcpFlags::ACK) && !is_reset {
+            self.halves[side.other().index()].tell(packet.tcp.ack);
         }
         let half = &mut self.halves[side.index()];
         if half.phase == Phase::Closed {
@@ -165,7 +163,9 @@ impl Stream {
         if packet.tcp.flags.has(TcpFlags::FIN) {
             half.end = Some(seq.wrapping_add(whole_len));
         }
-        if whole_len > 0 && sink.wants(side) {
+        if whole_len == 0 && !is_reset {
+            half.tell(seq);
+        } else if whole_len > 0 && sink.wants(side) {
             half.payload(side, seq, packet, payload, sink);
         }
         half.close_if_over(side, sink);
@@ -398,14 +398,21 @@ impl Half {
         }
     }
 
-    /// The last bytes may be missing, with nothing behind them: a FIN stands where they end, or the other
-    /// side acknowledged them. One number beyond the known bytes may be that of a FIN.
+    /// Learns that all bytes before a number were sent.
+    fn tell(&mut self, number: u32) {
+        if self.told.is_none_or(|told| is_after(number, told)) {
+            self.told = Some(number);
+        }
+    }
+
+    /// The last bytes may be missing, with nothing behind them: a FIN stands where they end, or other numbers
+    /// tell of them. One number beyond the known bytes may be that of a FIN.
     fn tell_lost_tail(&mut self, side: Side, sink: &mut impl StreamSink) {
         if self.phase != Phase::Flowing || !sink.wants(side) {
             return;
         }
-        let by_ack = self.acked.filter(|acked| *acked != self.next.wrapping_add(1));
-        let Some(end) = self.end.or(by_ack) else { return };
+        let told = self.told.filter(|told| *told != self.next.wrapping_add(1));
+        let Some(end) = self.end.or(told) else { return };
         let missing = end.wrapping_sub(self.next);
         if (1..=AHEAD_MAX).contains(&missing) {
             self.next = end;
@@ -642,6 +649,8 @@ mod tests {
             // The client's FIN may not have been captured.
             (ack(104), vec![]),
             (ack(105), vec![(3, 2)]),
+            (tcp(CLIENT, SERVER, TcpFlags::ACK, 106, 0, 0), vec![(3, 3)]),
+            (tcp(CLIENT, SERVER, TcpFlags::RST, 106, 0, 0), vec![]),
             (ack(103_u32.wrapping_add(AHEAD_MAX + 1)), vec![]),
         ] {
             let (mut stream, mut tape) = (Stream::default(), Tape::default());

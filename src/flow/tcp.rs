@@ -197,6 +197,13 @@ impl Tcp {
             && packet.tcp.ack.wrapping_sub(other.first.wrapping_add(1)) <= RESET_AHEAD
     }
 
+    /// Tells whether a side has sent bytes, by its numbers: with none captured, these were lost.
+    pub fn has_sent(&self, side: Side) -> bool {
+        let side = self.side(side);
+        let empty = 1 + u32::from(side.done.has(Done::FIN));
+        side.done.has(Done::OWN_SEQ) && is_after(side.next, side.first.wrapping_add(empty))
+    }
+
     /// Returns the sequence number of a side's first byte, where its SYN was seen or acknowledged.
     pub fn stream_start(&self, side: Side) -> Option<u32> {
         let (this, other) = (self.side(side), self.side(side.other()));

@@ -66,7 +66,9 @@ impl Shard {
         }
         let slot = self.table.flow(number).slot;
         let is_empty = packet.payload.len == 0 && packet.cut_len == 0;
-        if slot == NOTHING_TO_SAY || packet.counted_only || (slot == NO_SLOT && is_empty) {
+        // What says nothing itself may still tell that the bytes before it were lost.
+        let says_nothing = || is_empty && !self.table.flow(number).tcp.has_sent(packet.side);
+        if slot == NOTHING_TO_SAY || packet.counted_only || (slot == NO_SLOT && says_nothing()) {
             return (slot == NOTHING_TO_SAY).then_some(Verdict::Enough);
         }
         match packet.key.transport() {
