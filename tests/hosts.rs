@@ -37,9 +37,10 @@ fn hosts_at_several_offsets_are_told_apart_and_nothing_of_theirs_is_a_mismatch()
     let records = run(["analyze", CAPTURE, "--format", "ndjson"]).records();
     for (address, product, offset) in HOSTS {
         let hosts = of_type(&records, "host");
-        let host = hosts.iter().find(|host| text(host, "address") == address).unwrap();
-        assert_eq!(own(host, "products")[0], product, "{address}");
-        assert_eq!(own(host, "offset").as_u64(), offset, "{address}");
+        let mut hosts = hosts.iter().map(|host| own(host, "host"));
+        let host = hosts.find(|host| host["address"] == address).unwrap();
+        assert_eq!(host["products"][0], product, "{address}");
+        assert_eq!(host["offset"].as_u64(), offset, "{address}");
     }
     let tags = tags(&records);
     for (address, product, offset) in HOSTS {
