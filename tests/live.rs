@@ -580,6 +580,18 @@ fn usage_errors_name_the_flag_or_the_interface() {
 }
 
 #[test]
+fn a_report_overwrites_no_file_that_the_run_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = folder.path().join("site.toml");
+    let text = "[[zone]]\nname = \"inside\"\nprefixes = [\"10.0.0.0/8\"]\n";
+    fs::write(&site, text).unwrap();
+    let (site, output) = (site.to_str().unwrap(), format!("ndjson={}", site.display()));
+    let ran = support::run(["live", "-i", "lo", "--duration", "1", "--site", site, "-o", &output]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert_eq!(fs::read_to_string(site).unwrap(), text);
+}
+
+#[test]
 fn the_service_unit_is_sound() {
     let unit = fs::read_to_string(support::root().join("deploy/portreeve.service")).unwrap();
     let dir = tempfile::tempdir().unwrap();
