@@ -1,5 +1,6 @@
 //! What inspection found out about one flow.
 
+pub use super::http_context::HttpContext;
 use super::secret::Fingerprint;
 use crate::packet::{At, Side};
 
@@ -261,25 +262,6 @@ pub struct Evidence {
     pub http: Option<Box<HttpContext>>,
     /// What its JWT said, of the first one that is a JWT.
     pub jwt: Option<Box<JwtFacts>>,
-}
-
-/// What a finding says of the request it was seen in. Text as on the wire, cut, not escaped.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct HttpContext {
-    /// Request method.
-    pub method: String,
-    /// Host header or authority.
-    pub host: String,
-    /// Path, with the names of the query's parameters and without their values.
-    pub path: String,
-    /// The client that a proxy names: `X-Forwarded-For` or `Forwarded`.
-    pub forwarded_for: String,
-    /// User-Agent.
-    pub user_agent: String,
-    /// Where the credential was: `header`, `query`, `form`.
-    pub place: &'static str,
-    /// Status of the answer, once seen.
-    pub status: Option<u16>,
 }
 
 /// What a JWT says of itself (RFC 7519), without what would let anybody use it.

@@ -17,6 +17,7 @@ mod hazelcast;
 mod hdfs;
 pub mod http1;
 pub mod http2;
+mod http_context;
 mod inspection;
 mod jwt;
 mod kafka;

@@ -98,7 +98,7 @@ impl Presented {
             return firsts;
         }
         let mut describe = Some(describe);
-        let mut description: Option<Description> = None;
+        let mut shown = None;
         for found in self.found.drain(..) {
             let evidence = facts.observe(found.kind, at, found.secret);
             if evidence.user.is_none() {
@@ -109,10 +109,9 @@ impl Presented {
             }
             if evidence.http.is_none() {
                 if let Some(describe) = describe.take() {
-                    description = Some(describe());
+                    shown = Some(describe().shown());
                 }
-                let shown = description.as_ref().map(|d| Box::new(d.shown(found.place)));
-                evidence.http = shown;
+                evidence.http = shown.as_ref().map(|shown| Box::new(shown.in_place(found.place)));
                 firsts.add(found.kind);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::form::percent_decoded;
 use super::head::{for_each_line, trim};
-use crate::inspect::facts::HttpContext;
+use crate::inspect::http_context::{HttpContext, Writer};
 use crate::inspect::{jwt, login};
 
 /// Characters of a request's text that a finding shows.
@@ -23,19 +23,28 @@ const MASK: &str = "(masked)";
 /// Collects what a finding shows of a request. Holds secrets while it does, and therefore has no `Debug`.
 #[derive(Default, Clone)]
 pub(in crate::inspect) struct Description {
-    method: Vec<u8>,
-    target: Vec<u8>,
-    host: Vec<u8>,
-    forwarded_for: Vec<u8>,
-    user_agent: Vec<u8>,
-    secrets: Vec<Vec<u8>>,
+    /// What the parts point into.
+    kept: Vec<u8>,
+    method: Part,
+    target: Part,
+    host: Part,
+    forwarded_for: Part,
+    user_agent: Part,
+    secrets: Vec<Part>,
+}
+
+/// A part of what a description keeps.
+#[derive(Default, Clone, Copy)]
+struct Part {
+    start: usize,
+    len: usize,
 }
 
 impl Description {
     /// Reads lines of an HTTP/1 head; may be called again with the next ones.
     pub(super) fn lines(&mut self, lines: &[u8], named: &[String]) {
         let mut line: &[u8] = &[];
-        let is_first = self.method.is_empty();
+        let is_first = self.method.len == 0;
         for_each_line(lines, |first| line = first, |name, value| self.field(name, &value, named));
         if is_first && !line.is_empty() {
             let (method, target) = super::credentials::request_line(line);
@@ -45,8 +54,8 @@ impl Description {
 
     /// Takes method and target.
     pub(in crate::inspect) fn request(&mut self, method: &[u8], target: &[u8]) {
-        self.method = method.to_vec();
-        self.target = target.to_vec();
+        self.method = self.keep(method);
+        self.target = self.keep(target);
         let Some(query) = memchr::memchr(b'?', target) else { return };
         for parameter in target[query + 1..].split(|byte| *byte == b'&') {
             if let Some(equals) = memchr::memchr(b'=', parameter)
@@ -62,23 +71,33 @@ impl Description {
     pub(in crate::inspect) fn field(&mut self, name: &[u8], value: &[u8], named: &[String]) {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if is("host") || is(":authority") {
-            self.host = value.to_vec();
-        } else if is("x-forwarded-for") || (is("forwarded") && self.forwarded_for.is_empty()) {
-            self.forwarded_for = value.to_vec();
+            self.host = self.keep(value);
+        } else if is("x-forwarded-for") || (is("forwarded") && self.forwarded_for.len == 0) {
+            self.forwarded_for = self.keep(value);
         } else if is("user-agent") {
-            self.user_agent = value.to_vec();
+            self.user_agent = self.keep(value);
         } else if is_secret(name, named) && !name.starts_with(b":") {
             for word in value.split(|byte| b" \t,;\"".contains(byte)) {
-                let name_len = memchr::memchr(b'=', word).filter(|at| at + 1 < word.len());
-                self.secret(word);
-                self.secret(&word[name_len.map_or(0, |at| at + 1)..]);
-                if let Some(plain) = super::credentials::basic(word)
-                    && let Some(colon) = memchr::memchr(b':', &plain)
-                    && !login::is_default(&plain[..colon], &plain[colon + 1..])
-                {
-                    self.secret(&plain[colon + 1..]);
-                }
+                self.word_of_secret(word);
             }
+        }
+    }
+
+    /// Takes a word of a header that is secret: all of it, what stands behind a name, a password.
+    fn word_of_secret(&mut self, word: &[u8]) {
+        let schemes: [&[u8]; 3] = [b"bearer", b"basic", b"digest"];
+        if schemes.iter().any(|scheme| word.eq_ignore_ascii_case(scheme)) {
+            return;
+        }
+        self.secret(word);
+        if let Some(equals) = memchr::memchr(b'=', word).filter(|at| at + 1 < word.len()) {
+            self.secret(&word[equals + 1..]);
+        }
+        if let Some(plain) = super::credentials::basic(word)
+            && let Some(colon) = memchr::memchr(b':', &plain)
+            && !login::is_default(&plain[..colon], &plain[colon + 1..])
+        {
+            self.secret(&plain[colon + 1..]);
         }
     }
 
@@ -86,55 +105,77 @@ impl Description {
     pub(in crate::inspect) fn secret(&mut self, secret: &[u8]) {
         let secret = trim(secret);
         if secret.len() > 2 && self.secrets.len() < SECRETS_MAX {
-            self.secrets.push(secret.to_vec());
+            let part = self.keep(secret);
+            self.secrets.push(part);
         }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Part {
+        let start = self.kept.len();
+        self.kept.extend_from_slice(bytes);
+        Part { start, len: bytes.len() }
+    }
+
+    fn part(&self, part: Part) -> &[u8] {
+        self.kept.get(part.start..part.start + part.len).unwrap_or(&[])
     }
 
     /// Returns what may be said.
-    pub(in crate::inspect) fn shown(&self, place: &'static str) -> HttpContext {
-        let host = match memchr::memrchr(b'@', &self.host) {
-            Some(at) => &self.host[at + 1..],
-            None => &self.host,
-        };
-        HttpContext {
-            method: self.text(&self.method),
-            host: self.text(host),
-            path: self.path(),
-            forwarded_for: self.text(&self.forwarded_for),
-            user_agent: self.text(&self.user_agent),
-            place,
-            status: None,
-        }
+    pub(in crate::inspect) fn shown(&self) -> HttpContext {
+        let host = self.part(self.host);
+        let host = memchr::memrchr(b'@', host).map_or(host, |at| &host[at + 1..]);
+        let mut writer = Writer::new();
+        writer.next(|out| self.text(self.part(self.method), out));
+        writer.next(|out| self.text(host, out));
+        writer.next(|out| self.path(out));
+        writer.next(|out| self.text(self.part(self.forwarded_for), out));
+        writer.next(|out| self.text(self.part(self.user_agent), out));
+        writer.end()
     }
 
-    /// Returns the target: its path, and the names of its query's parameters without their values.
-    fn path(&self) -> String {
-        let target = self.target.split(u8::is_ascii_whitespace).next().unwrap_or(&[]);
+    /// Writes the target: its path, and the names of its query's parameters without their values.
+    fn path(&self, out: &mut String) {
+        let target = self.part(self.target).split(u8::is_ascii_whitespace).next().unwrap_or(&[]);
         let authority = memchr::memmem::find(target, b"://").map(|at| at + 3);
         let is_target = authority.is_some()
             || target.starts_with(b"/")
             || target == b"*"
-            || self.method.eq_ignore_ascii_case(b"CONNECT");
+            || self.part(self.method).eq_ignore_ascii_case(b"CONNECT");
         if !is_target {
-            return String::new();
+            return;
         }
         let target = target.split(|byte| *byte == b'#').next().unwrap_or(target);
         let (path, query) = match memchr::memchr(b'?', target) {
             Some(at) => (&target[..at], Some(&target[at + 1..])),
             None => (target, None),
         };
+        let start = out.len();
         // The user part of an authority is a credential.
-        let (mut out, path) = match authority.filter(|at| *at <= path.len()) {
-            Some(at) => {
-                let end = path[at..].iter().position(|b| *b == b'/').map_or(path.len(), |n| at + n);
-                let host = memchr::memrchr(b'@', &path[at..end]).map_or(at, |user| at + user + 1);
-                (self.text(&path[..at]) + &self.text(&path[host..end]), &path[end..])
-            }
-            None => (
-                String::new(),
-                path.rsplit(|b| *b == b'@' && path[0] != b'/').next().unwrap_or(path),
-            ),
+        let path = if let Some(at) = authority.filter(|at| *at <= path.len()) {
+            let end = path[at..].iter().position(|b| *b == b'/').map_or(path.len(), |n| at + n);
+            let host = memchr::memrchr(b'@', &path[at..end]).map_or(at, |user| at + user + 1);
+            self.text(&path[..at], out);
+            self.text(&path[host..end], out);
+            &path[end..]
+        } else {
+            path.rsplit(|b| *b == b'@' && path[0] != b'/').next().unwrap_or(path)
         };
+        self.segments(path, start, out);
+        for (index, parameter) in
+            query.into_iter().flat_map(|q| q.split(|b| *b == b'&')).enumerate()
+        {
+            if out.len() - start > TEXT_LEN_MAX {
+                break;
+            }
+            out.push(if index == 0 { '?' } else { '&' });
+            self.word(parameter.split(|byte| *byte == b'=').next().unwrap_or(parameter), out);
+        }
+        if let Some((end, _)) = out[start..].char_indices().nth(TEXT_LEN_MAX) {
+            out.truncate(start + end);
+        }
+    }
+
+    fn segments(&self, path: &[u8], start: usize, out: &mut String) {
         for (index, segment) in path.split(|byte| *byte == b'/').enumerate() {
             if index > 0 {
                 out.push('/');
@@ -143,63 +184,65 @@ impl Description {
             for (index, part) in segment.split(|byte| *byte == b';').enumerate() {
                 if index > 0 {
                     out.push(';');
-                    out += &self.word(part.split(|byte| *byte == b'=').next().unwrap_or(part));
+                    self.word(part.split(|byte| *byte == b'=').next().unwrap_or(part), out);
                 } else {
-                    out += &self.word(part);
+                    self.word(part, out);
                 }
             }
-            if out.len() > TEXT_LEN_MAX {
+            if out.len() - start > TEXT_LEN_MAX {
                 break;
             }
         }
-        for (index, parameter) in
-            query.into_iter().flat_map(|q| q.split(|b| *b == b'&')).enumerate()
-        {
-            if out.len() > TEXT_LEN_MAX {
-                break;
-            }
-            out.push(if index == 0 { '?' } else { '&' });
-            out += &self.word(parameter.split(|byte| *byte == b'=').next().unwrap_or(parameter));
-        }
-        cut(&out)
     }
 
-    /// Returns a word of the target unless it is, or may be, a token.
-    fn word(&self, word: &[u8]) -> String {
+    /// Writes a word of the target unless it is, or may be, a token.
+    fn word(&self, word: &[u8], out: &mut String) {
         if word.len() > WORD_LEN_MAX
             || jwt::looks_like(word)
             || self.has_secret(&percent_decoded(word))
         {
-            return MASK.to_owned();
+            out.push_str(MASK);
+        } else {
+            self.text(word, out);
         }
-        self.text(word)
     }
 
-    /// Returns text, cut; a mask where a secret of the same request stands in it.
-    fn text(&self, bytes: &[u8]) -> String {
+    /// Writes text, cut; a mask where a secret of the same request stands in it.
+    fn text(&self, bytes: &[u8], out: &mut String) {
         let bytes = trim(bytes);
         if self.has_secret(bytes) || jwt::looks_like(bytes) {
-            return MASK.to_owned();
+            out.push_str(MASK);
+            return;
         }
-        cut(&String::from_utf8_lossy(&bytes[..bytes.len().min(4 * TEXT_LEN_MAX)]))
+        let bytes = &bytes[..bytes.len().min(4 * TEXT_LEN_MAX)];
+        match str::from_utf8(bytes) {
+            Ok(text) if text.len() <= TEXT_LEN_MAX => out.push_str(text),
+            _ => out.extend(String::from_utf8_lossy(bytes).chars().take(TEXT_LEN_MAX)),
+        }
     }
 
     fn has_secret(&self, bytes: &[u8]) -> bool {
-        self.secrets.iter().any(|secret| {
-            bytes == secret.as_slice()
-                || (secret.len() >= SECRET_LEN_MIN && memchr::memmem::find(bytes, secret).is_some())
+        self.secrets.iter().any(|part| {
+            let secret = self.part(*part);
+            secret.len() <= bytes.len()
+                && (bytes == secret
+                    || (secret.len() >= SECRET_LEN_MIN
+                        && memchr::memmem::find(bytes, secret).is_some()))
         })
     }
 }
 
 /// Tells whether a header's value is, or may be, secret.
 fn is_secret(name: &[u8], named: &[String]) -> bool {
-    let parts: [&str; 8] = ["auth", "cookie", "jwt", "key", "passw", "secret", "session", "token"];
-    let name = name.to_ascii_lowercase();
-    parts.iter().any(|part| memchr::memmem::find(&name, part.as_bytes()).is_some())
-        || named.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(&name))
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(TEXT_LEN_MAX).collect()
+    let parts: [&[u8]; 8] =
+        [b"auth", b"cookie", b"jwt", b"key", b"passw", b"secret", b"session", b"token"];
+    let begins = |rest: &[u8]| {
+        let first = rest[0].to_ascii_lowercase();
+        parts.iter().any(|part| {
+            part[0] == first
+                && rest.get(..part.len()).is_some_and(|found| found.eq_ignore_ascii_case(part))
+        })
+    };
+    (0..name.len()).any(|at| begins(&name[at..]))
+        || named.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }

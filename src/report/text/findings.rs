@@ -416,8 +416,14 @@ impl<T: PartialEq> Seen<T> {
 impl Seen<String> {
     /// Adds a text of several parts, cut; parts that are all empty add nothing.
     fn add_text(&mut self, parts: &[&str]) {
+        // The commonest cases cost no allocation: nothing, and a request like the one before.
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if len == 0
+            || (len <= TEXT_MAX && self.values.iter().any(|known| is_joined(known, parts, len)))
+        {
+            return;
+        }
         let chars = || parts.iter().flat_map(|part| part.chars()).take(TEXT_MAX);
-        // The commonest case, a request like the one before, costs no allocation.
         if chars().next().is_some() && !self.values.iter().any(|known| known.chars().eq(chars())) {
             self.add(chars().collect());
         }
@@ -429,6 +435,19 @@ impl Seen<String> {
         let more = self.more_than(1).map(|more| format!(" and {more}")).unwrap_or_default();
         Some(format!("{label}{first}{more}"))
     }
+}
+
+/// Tells whether a text is these parts, `len` bytes in all, one behind another.
+fn is_joined(text: &str, parts: &[&str], len: usize) -> bool {
+    let mut rest = text;
+    text.len() == len
+        && parts.iter().all(|part| match rest.strip_prefix(part) {
+            Some(behind) => {
+                rest = behind;
+                true
+            }
+            None => false,
+        })
 }
 
 /// Returns what a kind of evidence calls its secrets.

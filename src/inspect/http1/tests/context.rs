@@ -15,7 +15,7 @@ fn a_finding_names_its_request() {
          User-Agent: curl/8\r\nVia: gw.example.org\r\nX-Request-Id: gw.example.org\r\n\
          Authorization: Bearer abcdefgh\r\n\r\n",
     );
-    let shown = [&http.method, &http.host, &http.path, &http.forwarded_for, &http.user_agent];
+    let shown = [http.method(), http.host(), http.path(), http.forwarded_for(), http.user_agent()];
     assert_eq!(shown, ["POST", "gw.example.org:8280", "/a/b?x&y", "192.0.2.7, 10.0.0.1", "curl/8"]);
     assert_eq!((http.place, http.status), ("header", None));
 }
@@ -58,7 +58,7 @@ fn what_is_shown_is_cut() {
     let http = context(&format!(
         "GET {long} HTTP/1.1\r\nHost: {long}\r\nUser-Agent: {long}\r\nApikey: x\r\n\r\n"
     ));
-    for text in [&http.path, &http.host, &http.user_agent] {
+    for text in [http.path(), http.host(), http.user_agent()] {
         assert_eq!(text.chars().count(), 256);
     }
 }
@@ -69,5 +69,5 @@ fn a_request_with_a_head_too_long_to_hold_is_still_named() {
     let http = context(&format!(
         "GET /a HTTP/1.1\r\nHost: gw\r\n{filler}Authorization: Bearer abc\r\n\r\n"
     ));
-    assert_eq!((http.method.as_str(), http.host.as_str(), http.path.as_str()), ("GET", "gw", "/a"));
+    assert_eq!((http.method(), http.host(), http.path()), ("GET", "gw", "/a"));
 }

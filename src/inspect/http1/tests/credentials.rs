@@ -132,7 +132,7 @@ fn a_token_in_an_answer_is_issued() {
                 if wanted > 0 {
                     let http = facts.evidence[0].http.as_ref().unwrap();
                     assert_eq!((http.place, http.status), ("body", Some(200)));
-                    assert_eq!(http.path, if method == ask { "/x" } else { "" });
+                    assert_eq!(http.path(), if method == ask { "/x" } else { "" });
                 }
             }
         }

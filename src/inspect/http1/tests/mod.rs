@@ -298,7 +298,7 @@ fn the_answers_status_goes_to_the_request_it_answers() {
         (false, b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nHTTP/1.1 401 No\r\n\r\n"),
     ]);
     let http = facts.evidence[0].http.as_ref().expect("a request");
-    assert_eq!((http.status, http.path.as_str()), (Some(401), "/b?q"));
+    assert_eq!((http.status, http.path()), (Some(401), "/b?q"));
 }
 
 #[test]

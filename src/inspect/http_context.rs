@@ -1,0 +1,101 @@
+//! What a finding says of the request it was seen in.
+
+/// Whose request it was, where it went and how it was answered. Text as on the wire, cut, not escaped.
+///
+/// The texts lie one behind another in one allocation, as a million flows may have them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HttpContext {
+    text: Box<str>,
+    /// Where each text but the last one ends.
+    ends: [u16; 4],
+    /// Where the credential was: `header`, `query`, `form`.
+    pub place: &'static str,
+    /// Status of the answer, once seen.
+    pub status: Option<u16>,
+}
+
+impl HttpContext {
+    /// Returns the request's method.
+    pub fn method(&self) -> &str {
+        self.text(0)
+    }
+
+    /// Returns the Host header or the authority.
+    pub fn host(&self) -> &str {
+        self.text(1)
+    }
+
+    /// Returns the path, with the names of the query's parameters and without their values.
+    pub fn path(&self) -> &str {
+        self.text(2)
+    }
+
+    /// Returns the client that a proxy names: `X-Forwarded-For` or `Forwarded`.
+    pub fn forwarded_for(&self) -> &str {
+        self.text(3)
+    }
+
+    /// Returns the User-Agent.
+    pub fn user_agent(&self) -> &str {
+        self.text(4)
+    }
+
+    /// Returns the same for a credential in another place.
+    pub(super) fn in_place(&self, place: &'static str) -> Self {
+        Self { place, ..self.clone() }
+    }
+
+    fn text(&self, index: usize) -> &str {
+        let end = |index: usize| self.ends.get(index).map_or(self.text.len(), |end| (*end).into());
+        let start = index.checked_sub(1).map_or(0, end);
+        self.text.get(start..end(index)).unwrap_or("")
+    }
+}
+
+/// Writes the texts of a context in their order: method, host, path, forwarded for, user agent.
+#[derive(Default)]
+pub(super) struct Writer {
+    text: String,
+    ends: [u16; 4],
+    done: usize,
+}
+
+impl Writer {
+    /// Begins with room for what requests usually have.
+    pub(super) fn new() -> Self {
+        Self { text: String::with_capacity(256), ..Self::default() }
+    }
+
+    /// Writes the next text.
+    pub(super) fn next(&mut self, write: impl FnOnce(&mut String)) {
+        write(&mut self.text);
+        if let Some(end) = self.ends.get_mut(self.done) {
+            *end = u16::try_from(self.text.len()).unwrap_or(u16::MAX);
+        }
+        self.done += 1;
+    }
+
+    /// Returns the context.
+    pub(super) fn end(self) -> HttpContext {
+        let text = self.text.into_boxed_str();
+        HttpContext { text, ends: self.ends, place: "", status: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_comes_back() {
+        let mut writer = Writer::new();
+        for text in ["GET", "", "/ä", "10.0.0.1", "curl"] {
+            writer.next(|out| out.push_str(text));
+        }
+        let context = writer.end();
+        let texts = [context.method(), context.host(), context.path()];
+        assert_eq!(texts, ["GET", "", "/ä"]);
+        assert_eq!([context.forwarded_for(), context.user_agent()], ["10.0.0.1", "curl"]);
+        assert_eq!(HttpContext::default().user_agent(), "");
+    }
+}
