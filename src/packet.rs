@@ -177,13 +177,11 @@ impl FlowKey {
         transport: Transport,
         encap: EncapId,
     ) -> (Self, Side) {
-        let widen = |a: [u8; 4]| {
-            let mut wide = [0; 16];
-            wide[..4].copy_from_slice(&a);
-            wide
-        };
+        let widen = |a: [u8; 4]| u128::from(u32::from_le_bytes(a)).to_le_bytes();
+        let rank =
+            |(a, port): ([u8; 4], u16)| u64::from(u32::from_be_bytes(a)) << 16 | u64::from(port);
         let (low, high, side) =
-            if src <= dst { (src, dst, Side::Low) } else { (dst, src, Side::High) };
+            if rank(src) <= rank(dst) { (src, dst, Side::Low) } else { (dst, src, Side::High) };
         let addresses = [widen(low.0), widen(high.0)];
         (Self { addresses, ports: [low.1, high.1], encap, transport, v6: false }, side)
     }

@@ -207,26 +207,36 @@ impl Decoder {
     /// # Panics
     ///
     /// When the block has no frame of that index. No content of a frame makes it panic.
-    #[inline]
     pub fn decode(&mut self, block: &mut Block, index: usize, number: u64) -> Decoded {
-        let record = &block.frames[index];
-        let frame = record.span.of(&block.bytes);
-        let plain = match &mut self.trace {
-            None => fast::read(frame, record.link, &self.options.rules()),
+        let record = block.frames[index];
+        match self.decode_plain(&block.bytes, &record, number) {
+            Some(packet) => Decoded::Packet(packet),
+            None => self.decode_oddity(block, &record, number),
+        }
+    }
+
+    /// Decodes a frame of one of the commonest shapes; `None` leaves it to [`Decoder::decode_oddity`].
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "one caller a run, and a packet is large to hand over"
+    )]
+    pub fn decode_plain(
+        &mut self,
+        bytes: &[u8],
+        record: &FrameRecord,
+        number: u64,
+    ) -> Option<Packet> {
+        if let Some(trace) = &mut self.trace {
             // The hot path does not say where it found what.
-            Some(trace) => {
-                trace.clear();
-                None
-            }
-        };
-        let Some(plain) = plain else {
-            let record = *record;
-            return self.decode_oddity(block, &record, number);
-        };
+            trace.clear();
+            return None;
+        }
+        let plain = fast::read(record.span.of(bytes), record.link, &self.options.rules())?;
         let encap = self.in_vlans(plain.vlans);
         let direction = self.direction(plain.ends, &plain.body, encap);
         let Body { payload, cut_len, tcp, .. } = plain.body;
-        Decoded::Packet(Packet {
+        Some(Packet {
             key: direction.key,
             hash: direction.hash,
             at: At { frame: number, time: record.time },
@@ -312,9 +322,14 @@ impl Decoder {
         &self.unknown_links
     }
 
-    /// Reads what the hot path does not.
+    /// Reads what [`Decoder::decode_plain`] does not.
     #[inline(never)]
-    fn decode_oddity(&mut self, block: &mut Block, record: &FrameRecord, number: u64) -> Decoded {
+    pub fn decode_oddity(
+        &mut self,
+        block: &mut Block,
+        record: &FrameRecord,
+        number: u64,
+    ) -> Decoded {
         let at = At { frame: number, time: record.time };
         let tally = Tally { point: record.point, frames: 1, wire_len: record.wire_len };
         self.tallies.clear();

@@ -4,7 +4,7 @@ use crate::packet::{Packet, Side, TcpFlags};
 
 /// Letters that a flow keeps; what happens later is not written down. A whole connection with
 /// retransmissions and a reset takes twelve.
-const LETTERS_MAX: usize = 14;
+const LETTERS_MAX: usize = 13;
 
 /// What a connection did, in order; each letter once a side, as Zeek writes them
 /// (scripts/base/protocols/conn/main.zeek).
@@ -12,6 +12,8 @@ const LETTERS_MAX: usize = 14;
 pub struct History {
     letters: [u8; LETTERS_MAX],
     len: u8,
+    /// Of `a` and `d` of each side, those that are written down.
+    common: u8,
 }
 
 impl History {
@@ -24,7 +26,11 @@ impl History {
         let has_data = packet.payload.len + packet.cut_len > 0;
         // The two commonest packets of a long flow, long written down.
         if !flags.has(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST) {
-            self.add(packet.side, if has_data { b'd' } else { b'a' });
+            let bit = 1 << (2 * packet.side.index() + usize::from(has_data));
+            if self.common & bit == 0 {
+                self.common |= bit;
+                self.add(packet.side, if has_data { b'd' } else { b'a' });
+            }
             return;
         }
         match (flags.has(TcpFlags::SYN), flags.has(TcpFlags::FIN), flags.has(TcpFlags::RST)) {
@@ -46,7 +52,6 @@ impl History {
     }
 
     /// Adds a letter of one side, unless it is there: `t` retransmitted, `g` a hole.
-    #[inline]
     pub fn add(&mut self, side: Side, letter: u8) {
         let letter = if side == Side::High { letter | Self::HIGH } else { letter };
         let len = usize::from(self.len);

@@ -196,7 +196,7 @@ impl Table {
 
     /// Takes a packet: finds or makes its flow and counts it there.
     #[inline]
-    pub fn packet(&mut self, packet: &Packet) -> FlowNumber {
+    pub fn packet(&mut self, packet: &Packet) -> (FlowNumber, &mut Flow) {
         let number = match self.find(packet.hash, &packet.key) {
             None => self.begin(packet),
             Some(known) => self.belonging(known, packet),
@@ -204,7 +204,7 @@ impl Table {
         let flow = self.flow_mut(number);
         flow.count(packet);
         if packet.counted_only {
-            return number;
+            return (number, flow);
         }
         if packet.payload.len + packet.cut_len > 0 {
             flow.marks |= Flow::HAS_PAYLOAD;
@@ -218,7 +218,7 @@ impl Table {
                 flow.handshake_ns = packet.at.time.since(flow.first.time);
             }
         }
-        number
+        (number, flow)
     }
 
     /// Adds what a kernel counted for a flow; makes the flow when no frame of it came before.
@@ -289,10 +289,12 @@ impl Table {
         }
     }
 
+    #[inline]
     fn find(&self, hash: u64, key: &FlowKey) -> Option<FlowNumber> {
         self.index.find(tag_of(hash), |number| self.flow(number).key == *key)
     }
 
+    #[inline(never)]
     fn begin(&mut self, packet: &Packet) -> FlowNumber {
         let number = self.add(packet);
         self.index.insert(tag_of(packet.hash), number);

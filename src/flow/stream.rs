@@ -4,8 +4,6 @@
 //! pass without a copy. What comes early is held (bounded); the first copy of a byte wins; a hole is
 //! given up when the limit is reached, when the sink would skip it anyway, or at the end.
 
-use std::collections::VecDeque;
-
 use crate::packet::{At, Packet, Side, TcpFlags};
 
 use super::tcp::is_after;
@@ -100,7 +98,7 @@ impl Held {
 /// The last bytes that were given and mattered.
 #[derive(Default)]
 struct Recent {
-    bytes: VecDeque<u8>,
+    bytes: Vec<u8>,
     /// Number behind the last one.
     end: u32,
 }
@@ -112,9 +110,15 @@ impl Recent {
         }
         self.end = seq.wrapping_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         let bytes = &bytes[bytes.len().saturating_sub(RECENT_LEN_MAX)..];
-        let over = (self.bytes.len() + bytes.len()).saturating_sub(RECENT_LEN_MAX);
-        self.bytes.drain(..over);
-        self.bytes.extend(bytes);
+        let room = RECENT_LEN_MAX - bytes.len();
+        if self.bytes.len() > room {
+            self.bytes.drain(..self.bytes.len() - room);
+        }
+        if self.bytes.capacity() == 0 {
+            // Many a connection sends no more than this.
+            self.bytes.reserve_exact(bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Tells whether a copy of earlier bytes differs, as far as these are remembered.
@@ -127,7 +131,9 @@ impl Recent {
             (0, start.wrapping_sub(seq) as usize)
         };
         let Some(copy) = copy.get(skipped..) else { return false };
-        from < len && self.bytes.range(from..).zip(copy).any(|(known, again)| known != again)
+        let known = self.bytes.get(from..).unwrap_or(&[]);
+        let both = known.len().min(copy.len());
+        known[..both] != copy[..both]
     }
 }
 

@@ -22,7 +22,7 @@ enum Reader {
     /// Not yet recognised.
     Probing(Box<Probing>),
     /// Recognised, and worth reading on.
-    Reading(Box<Inspection>),
+    Reading(Inspection),
     /// Nothing more to learn.
     Done,
 }
@@ -56,6 +56,17 @@ impl Opening {
     /// Tells whether no byte of the side came.
     fn is_silent(&self) -> bool {
         self.pieces.is_empty() && self.state == OpeningState::Open
+    }
+
+    /// Returns what the probes are to know of bytes of this side.
+    fn start<'a>(
+        &self,
+        bytes: &'a [u8],
+        other: &'a [u8],
+        ports: [u16; 2],
+        ended: bool,
+    ) -> Start<'a> {
+        Start { bytes, from_first: !self.midway, other, ports, ended }
     }
 
     /// Takes off what a load balancer put before the connection's own bytes; tells whether there are any
@@ -187,20 +198,20 @@ impl Reading<'_, '_> {
         let Reader::Probing(probing) = self.reader else { return Outcome::Excluded };
         let Probing { prober, sides } = &mut **probing;
         let (this, that) = (&sides[side.index()], &sides[side.other().index()]);
-        let [low, high] = self.ports;
-        let ports = if side == Side::Low { [low, high] } else { [high, low] };
-        let start = Start {
-            bytes: &this.bytes,
-            from_first: !this.midway,
-            other: &that.bytes,
-            ports,
-            ended,
-        };
-        prober.probe(side, &start)
+        prober.probe(side, &this.start(&this.bytes, &that.bytes, ports_of(side, self.ports), ended))
+    }
+
+    /// Asks the probes about the first bytes of a side before they are kept.
+    fn ask_first(&mut self, side: Side, bytes: &[u8]) -> Outcome {
+        let Reader::Probing(probing) = self.reader else { return Outcome::Excluded };
+        let Probing { prober, sides } = &mut **probing;
+        let (this, that) = (&sides[side.index()], &sides[side.other().index()]);
+        prober.probe(side, &this.start(bytes, &that.bytes, ports_of(side, self.ports), false))
     }
 
     fn probe(&mut self, side: Side, at: At, bytes: &[u8]) {
         let Reader::Probing(probing) = self.reader else { return };
+        let is_other_silent = probing.sides[side.other().index()].is_silent();
         let opening = &mut probing.sides[side.index()];
         if opening.state != OpeningState::Open {
             return;
@@ -211,19 +222,46 @@ impl Reading<'_, '_> {
             opening.pieces.clear();
             probing.prober.restart(side);
         }
+        let outcome = if opening.pieces.is_empty() && matches!(proxy::lead(bytes), Lead::None) {
+            // Mostly the first bytes tell, and need not be kept.
+            let outcome = self.ask_first(side, bytes);
+            if let Outcome::Confirmed { protocol, initiator } = outcome
+                && is_other_silent
+            {
+                self.begin(protocol, initiator);
+                self.context.facts.recognised = Some(at);
+                self.data(side, at, bytes);
+                return;
+            }
+            self.keep(side, at, bytes);
+            outcome
+        } else {
+            self.keep(side, at, bytes);
+            let Reader::Probing(probing) = self.reader else { return };
+            if !probing.sides[side.index()].strip_lead() {
+                return;
+            }
+            self.ask(side, false)
+        };
+        self.follow_outcome(outcome, side, at, bytes);
+    }
+
+    fn keep(&mut self, side: Side, at: At, bytes: &[u8]) {
+        let Reader::Probing(probing) = self.reader else { return };
+        let opening = &mut probing.sides[side.index()];
         opening.bytes.extend_from_slice(bytes);
         opening.pieces.push((opening.bytes.len(), at));
-        if !opening.strip_lead() {
-            return;
-        }
-        let held = opening.bytes.len();
-        let outcome = self.ask(side, false);
+    }
+
+    /// Does what the probes' verdict on a side asks for; `bytes` are the last ones it was about.
+    fn follow_outcome(&mut self, outcome: Outcome, side: Side, at: At, bytes: &[u8]) {
         if let Outcome::Confirmed { protocol, initiator } = outcome {
             self.confirm(protocol, initiator);
             return;
         }
         let Reader::Probing(probing) = self.reader else { return };
         let Probing { prober, sides } = &mut **probing;
+        let held = sides[side.index()].bytes.len();
         let out_of_probes = outcome == Outcome::Excluded || prober.is_excluded(side);
         if !out_of_probes && held <= START_LEN_MAX {
             return;
@@ -247,21 +285,29 @@ impl Reading<'_, '_> {
         }
     }
 
-    /// The protocol is known: its reader takes what was kept, in the order of capture.
-    fn confirm(&mut self, protocol: Protocol, initiator: Option<Side>) {
-        let done = std::mem::replace(self.reader, Reader::Done);
-        let Reader::Probing(probing) = done else { return };
-        let [low, high] = probing.sides;
-        let recognised = low.pieces.last().into_iter().chain(high.pieces.last()).map(|p| p.1).max();
-        self.context.facts.protocol = Some(protocol);
-        self.context.facts.initiator = initiator;
-        self.context.facts.recognised = recognised;
+    /// The protocol is known: its reader begins. Returns what was kept until then.
+    fn begin(&mut self, protocol: Protocol, initiator: Option<Side>) -> Option<[Opening; 2]> {
         let client = initiator.or(self.opener).unwrap_or_else(|| self.likely_client());
+        let Reader::Probing(probing) = std::mem::replace(self.reader, Reader::Done) else {
+            return None;
+        };
+        let sides = probing.sides;
         // A side that has not spoken yet may be in the middle of something, too.
-        let midway = [(&low, Side::Low), (&high, Side::High)].map(|(opening, side)| {
+        let midway = Side::BOTH.map(|side| {
+            let opening = &sides[side.index()];
             opening.midway || (opening.is_silent() && self.starts[side.index()].is_none())
         });
-        *self.reader = Reader::Reading(Box::new(Inspection::begin(protocol, client, midway)));
+        *self.reader = Reader::Reading(Inspection::begin(protocol, client, midway));
+        self.context.facts.protocol = Some(protocol);
+        self.context.facts.initiator = initiator;
+        Some(sides)
+    }
+
+    /// The protocol is known: its reader takes what was kept, in the order of capture.
+    fn confirm(&mut self, protocol: Protocol, initiator: Option<Side>) {
+        let Some([low, high]) = self.begin(protocol, initiator) else { return };
+        let recognised = low.pieces.last().into_iter().chain(high.pieces.last()).map(|p| p.1).max();
+        self.context.facts.recognised = recognised;
         // A piece that was captured early waited for those before it: no side's order changes.
         let mut pieces: Vec<(At, At, Side, usize, usize)> = Vec::new();
         for (side, opening) in [(Side::Low, &low), (Side::High, &high)] {
@@ -296,9 +342,14 @@ impl Reading<'_, '_> {
     }
 }
 
+/// Returns the port of a side, then of the other.
+fn ports_of(side: Side, [low, high]: [u16; 2]) -> [u16; 2] {
+    if side == Side::Low { [low, high] } else { [high, low] }
+}
+
 /// Tells whether bytes in the middle of a connection begin a request of HTTP for sure.
-fn is_request(bytes: &[u8], side: Side, [low, high]: [u16; 2]) -> bool {
-    let ports = if side == Side::Low { [low, high] } else { [high, low] };
+fn is_request(bytes: &[u8], side: Side, ports: [u16; 2]) -> bool {
+    let ports = ports_of(side, ports);
     let start = Start { bytes, from_first: false, other: &[], ports, ended: false };
     let outcome = Prober::default().probe(side, &start);
     matches!(outcome, Outcome::Confirmed { protocol: Protocol::Http, initiator: Some(by) } if by == side)
@@ -386,8 +437,7 @@ impl StreamSink for Reading<'_, '_> {
         match self.reader {
             Reader::Reading(_) => true,
             Reader::Probing(_) => {
-                let [low, high] = self.ports;
-                let ports = if side == Side::Low { [low, high] } else { [high, low] };
+                let ports = ports_of(side, self.ports);
                 // A prober of its own: what this segment is not, another one may be.
                 let mut prober = Prober::default();
                 let start = Start { bytes, from_first: false, other: &[], ports, ended: false };

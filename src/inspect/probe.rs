@@ -111,15 +111,16 @@ impl Prober {
 type Look = fn(&Start<'_>) -> Probe;
 
 /// Every probe, the surest signatures first: where two say yes, the first one is believed.
+/// The two commonest stand first, so that most flows need no other; their signatures exclude all others.
 const PROBES: [(Protocol, Look); 18] = [
-    (Protocol::Rmi, rmi::probe),
     (Protocol::Tls, tls::probe),
+    (Protocol::Http, http1::probe),
+    (Protocol::Rmi, rmi::probe),
     (Protocol::Amqp, amqp::probe),
     (Protocol::Hazelcast, hazelcast::probe),
     (Protocol::Hdfs, hdfs::probe),
     (Protocol::Ssh, ssh::probe),
     (Protocol::Http2, http2::probe),
-    (Protocol::Http, http1::probe),
     (Protocol::Thrift, thrift::probe),
     (Protocol::Mqtt, mqtt::probe),
     (Protocol::Ldap, ldap::probe),

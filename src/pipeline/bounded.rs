@@ -80,7 +80,7 @@ impl Run {
         limit: &Limit<'_>,
         outputs: &mut Outputs,
     ) -> Result<()> {
-        let mut batches: Vec<Batch> = (0..crew.workers()).map(|_| crew.batch()).collect();
+        let mut batches: Vec<Batch> = (0..crew.lanes()).map(|_| crew.batch()).collect();
         while self.gathered.front.step(source, config, crew, &mut batches)? {
             if self.gathered.front.frames - self.asked_frames >= ASK_EVERY {
                 self.asked_frames = self.gathered.front.frames;
@@ -103,10 +103,10 @@ impl Run {
         let now = self.gathered.front.span.map(|(_, latest)| latest).unwrap_or_default();
         let share = limit.memory / COUNTED_SHARE;
         let cost_max = usize::try_from(share).unwrap_or(usize::MAX) / SHARDS;
-        for worker in 0..crew.workers() {
+        for lane in 0..crew.lanes() {
             let mut batch = crew.batch();
             batch.ask = Some(Ask { turn: self.turn, news: false, now, cost_max });
-            crew.send(worker, batch)?;
+            crew.send(lane, batch)?;
         }
         let mut parts = Vec::new();
         for told in crew.all_answers()? {

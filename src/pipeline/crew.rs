@@ -1,9 +1,15 @@
-//! Who owns the shards: worker threads behind bounded channels, or the calling thread itself.
+//! Who works on the shards: the calling thread alone, or together with threads of its own.
+//!
+//! The shards lie in lanes. A lane's batches are worked on in order and by one thread at a time, whichever
+//! is free; so a flow's packets keep their order, and no thread waits while another has work left. The
+//! calling thread reads ahead of the others by a few blocks and then takes a lane itself.
 
+use std::collections::VecDeque;
 use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 
 use super::SHARDS;
 use super::front::{Batch, Crew, shard_of};
@@ -13,8 +19,12 @@ use crate::error::{Error, Result};
 use crate::inspect::Tools;
 use crate::packet::Packet;
 
-/// Batches that may wait for one worker: enough to ride out a slow block, few enough to stay in cache.
-const QUEUE_LEN: usize = 4;
+/// Lanes that threads share: some for each of a few threads, so that they end together. A power of two.
+const LANES: usize = 8;
+
+/// Batches that may be under way before the calling thread works on one itself: those of two blocks, few
+/// enough to stay in cache.
+const UNDER_WAY_MAX: usize = 2 * LANES;
 
 /// Packets whose table entries are loaded before the first of them is looked at.
 const LOOK_AHEAD: usize = 16;
@@ -22,84 +32,109 @@ const LOOK_AHEAD: usize = 16;
 /// Verdicts that may wait to be taken, in batches; what does not fit comes again.
 const VERDICTS_LEN: usize = 64;
 
-/// How long an answer is waited for before it is asked whether the worker still lives.
+/// How long an answer is waited for before it is asked whether the workers still live.
 const DEAD_AFTER: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What the workers have to say about a packet's flow.
 type Verdicts = Vec<(Packet, Verdict)>;
 
-/// Lets the shards of one worker answer, when a batch asks something.
-fn answer(shards: &mut [Shard], batch: &Batch, tools: &Tools) -> Option<Answer> {
-    let ask = batch.ask?;
-    let mut told = Answer::default();
-    for (index, shard) in shards.iter_mut().enumerate() {
-        shard.answer(&ask, index, &mut told, tools);
-    }
-    Some(told)
+/// Shards whose packets one thread at a time looks at: every `OF`-th, beginning with the lane's number.
+struct Lane<const OF: usize> {
+    number: usize,
+    shards: Vec<Shard>,
 }
 
-/// Lets the shards of one worker take a batch; writes down what the source is to be told.
-fn work(
-    shards: &mut [Shard],
-    workers: usize,
-    batch: &Batch,
-    tools: &Tools,
-    verdicts: &mut Verdicts,
-) {
-    let Some(block) = &batch.block else { return };
-    let mut refusals = batch.refusals.iter().peekable();
-    let mut counts = batch.counts.iter().peekable();
-    let mut done = 0;
-    for packets in batch.packets.chunks(LOOK_AHEAD) {
-        load_ahead(shards, workers, packets);
-        for packet in packets {
-            while let Some((_, quoted)) = refusals.next_if(|(before, _)| *before <= done) {
-                shards[shard_of(quoted.hash) / workers].refuse(quoted);
+impl<const OF: usize> Lane<OF> {
+    fn new(number: usize) -> Self {
+        Self { number, shards: (number..SHARDS).step_by(OF).map(|_| Shard::default()).collect() }
+    }
+
+    #[inline]
+    fn shard(&mut self, hash: u64) -> &mut Shard {
+        &mut self.shards[shard_of(hash) / OF]
+    }
+
+    /// Takes a batch; writes down what the source is to be told, and answers what the batch asks.
+    fn work(&mut self, batch: &Batch, tools: &Tools, verdicts: &mut Verdicts) -> Option<Answer> {
+        if let Some(block) = &batch.block {
+            self.take(batch, block, tools, verdicts);
+        }
+        if batch.ends {
+            for shard in &mut self.shards {
+                shard.finish(tools);
             }
-            while let Some((_, packet, count)) = counts.next_if(|(before, ..)| *before <= done) {
-                shards[shard_of(packet.hash) / workers].count(packet, count);
+        }
+        let ask = batch.ask?;
+        let mut told = Answer::default();
+        for (index, shard) in self.shards.iter_mut().enumerate() {
+            shard.answer(&ask, index * OF + self.number, &mut told, tools);
+        }
+        Some(told)
+    }
+
+    fn take(&mut self, batch: &Batch, block: &Block, tools: &Tools, verdicts: &mut Verdicts) {
+        let (mut refusals, mut counts) = (&batch.refusals[..], &batch.counts[..]);
+        let mut done = 0;
+        for packets in batch.packets.chunks(LOOK_AHEAD) {
+            self.load_ahead(packets);
+            for packet in packets {
+                if !refusals.is_empty() || !counts.is_empty() {
+                    self.take_between(done, &mut refusals, &mut counts);
+                }
+                let shard = self.shard(packet.hash);
+                let verdict = shard.packet(packet, &block.bytes, tools);
+                if batch.steers
+                    && let Some(verdict) = verdict
+                    && shard.is_settled(packet)
+                {
+                    verdicts.push((*packet, verdict));
+                }
+                done += 1;
             }
-            let shard = &mut shards[shard_of(packet.hash) / workers];
-            let verdict = shard.packet(packet, &block.bytes, tools);
-            if batch.steers
-                && let Some(verdict) = verdict
-                && shard.is_settled(packet)
-            {
-                verdicts.push((*packet, verdict));
-            }
-            done += 1;
+        }
+        self.take_between(usize::MAX, &mut refusals, &mut counts);
+    }
+
+    /// Takes what came before a packet of the batch and is none itself.
+    #[cold]
+    fn take_between<'b>(
+        &mut self,
+        packet: usize,
+        refusals: &mut &'b [(usize, super::front::Quoted)],
+        counts: &mut &'b [(usize, Packet, super::front::FlowCount)],
+    ) {
+        while let Some(((before, quoted), rest)) = refusals.split_first()
+            && *before <= packet
+        {
+            self.shard(quoted.hash).refuse(quoted);
+            *refusals = rest;
+        }
+        while let Some(((before, packet_of, count), rest)) = counts.split_first()
+            && *before <= packet
+        {
+            self.shard(packet_of.hash).count(packet_of, count);
+            *counts = rest;
         }
     }
-    for (_, packet, count) in counts {
-        shards[shard_of(packet.hash) / workers].count(packet, count);
-    }
-    for (_, quoted) in refusals {
-        shards[shard_of(quoted.hash) / workers].refuse(quoted);
-    }
-}
 
-/// Loads index entries, then flows, so that the cache misses of several packets overlap.
-#[inline]
-fn load_ahead(shards: &[Shard], workers: usize, packets: &[Packet]) {
-    let mut numbers = [0; LOOK_AHEAD];
-    for (number, packet) in numbers.iter_mut().zip(packets) {
-        *number = shards[shard_of(packet.hash) / workers].touch(packet.hash);
+    /// Loads index entries, then flows, so that the cache misses of several packets overlap.
+    #[inline]
+    fn load_ahead(&self, packets: &[Packet]) {
+        let mut numbers = [0; LOOK_AHEAD];
+        for (number, packet) in numbers.iter_mut().zip(packets) {
+            *number = self.shards[shard_of(packet.hash) / OF].touch(packet.hash);
+        }
+        let mut loaded = 0;
+        for (number, packet) in numbers.iter().zip(packets) {
+            loaded ^= self.shards[shard_of(packet.hash) / OF].touch_flow(*number);
+        }
+        std::hint::black_box(loaded);
     }
-    let mut loaded = 0;
-    for (number, packet) in numbers.iter().zip(packets) {
-        loaded ^= shards[shard_of(packet.hash) / workers].touch_flow(*number);
-    }
-    std::hint::black_box(loaded);
-}
-
-/// Makes the shards of one worker of several: every `workers`-th, beginning with its own number.
-fn shards_of(worker: usize, workers: usize) -> Vec<Shard> {
-    (worker..SHARDS).step_by(workers).map(|_| Shard::default()).collect()
 }
 
 /// The calling thread does everything.
 pub struct Alone<'a> {
-    shards: Vec<Shard>,
+    lane: Lane<1>,
     spare: Option<Batch>,
     blocks: Vec<Block>,
     verdicts: Verdicts,
@@ -111,20 +146,19 @@ impl<'a> Alone<'a> {
     /// Owns all shards.
     pub fn new(tools: &'a Tools) -> Self {
         let (spare, blocks, verdicts, told) = (None, Vec::new(), Vec::new(), Vec::new());
-        Self { shards: shards_of(0, 1), spare, blocks, verdicts, told, tools }
+        Self { lane: Lane::new(0), spare, blocks, verdicts, told, tools }
     }
 
     /// Ends the work and returns the shards.
     pub fn finish(mut self) -> Vec<Shard> {
-        for shard in &mut self.shards {
-            shard.finish(self.tools);
-        }
-        self.shards
+        let end = Batch { ends: true, ..Batch::default() };
+        self.lane.work(&end, self.tools, &mut self.verdicts);
+        self.lane.shards
     }
 }
 
 impl Crew for Alone<'_> {
-    fn workers(&self) -> usize {
+    fn lanes(&self) -> usize {
         1
     }
 
@@ -136,9 +170,8 @@ impl Crew for Alone<'_> {
         self.blocks.pop().unwrap_or_default()
     }
 
-    fn send(&mut self, _worker: usize, mut batch: Batch) -> Result<()> {
-        work(&mut self.shards, 1, &batch, self.tools, &mut self.verdicts);
-        self.told.extend(answer(&mut self.shards, &batch, self.tools));
+    fn send(&mut self, _lane: usize, mut batch: Batch) -> Result<()> {
+        self.told.extend(self.lane.work(&batch, self.tools, &mut self.verdicts));
         if let Some(block) = batch.clear() {
             self.recycle(block);
         }
@@ -165,135 +198,245 @@ impl Crew for Alone<'_> {
     }
 }
 
-/// Worker threads, each with its shards.
-pub struct Threads<'scope> {
-    queues: Vec<Sender<Batch>>,
-    batches: Receiver<Batch>,
-    blocks: Receiver<Block>,
-    blocks_back: Sender<Block>,
-    verdicts: Receiver<Verdicts>,
-    told: Receiver<Answer>,
-    handles: Vec<ScopedJoinHandle<'scope, Vec<Shard>>>,
+/// One lane among threads.
+struct Shared {
+    /// Held while a thread works on it; never waited for, as a lane is ready only once at a time.
+    lane: Mutex<Lane<LANES>>,
+    waiting: Mutex<Waiting>,
 }
 
-impl<'scope> Threads<'scope> {
-    /// Starts the workers.
-    pub fn start<'env>(
-        scope: &'scope Scope<'scope, 'env>,
-        workers: usize,
-        tools: &'env Tools,
-    ) -> Result<Self> {
-        // As many as can be under way, so that giving one back never blocks.
-        let under_way = workers * (QUEUE_LEN + 2) + 2;
-        let (batches_back, batches) = bounded(under_way);
-        let (blocks_back, blocks) = bounded(under_way);
-        let (verdicts_back, verdicts) = bounded(VERDICTS_LEN);
-        // Whoever asks waits for the answer before asking again.
-        let (told_back, told) = unbounded();
-        let mut queues = Vec::new();
-        let mut handles = Vec::new();
-        for worker in 0..workers {
-            let (sender, queue) = bounded::<Batch>(QUEUE_LEN);
-            queues.push(sender);
-            let back = Back {
-                batches: batches_back.clone(),
-                blocks: blocks_back.clone(),
-                verdicts: verdicts_back.clone(),
-                told: told_back.clone(),
-            };
-            let handle = std::thread::Builder::new()
-                .name(format!("shards-{worker}"))
-                .spawn_scoped(scope, move || serve(worker, workers, &queue, &back, tools))
-                .map_err(|error| Error::new(format!("cannot start a worker thread: {error}")))?;
-            handles.push(handle);
-        }
-        Ok(Self { queues, batches, blocks, blocks_back, verdicts, told, handles })
-    }
-
-    /// Lets the workers end and returns their shards, in the order of the shards' numbers.
-    pub fn finish(self) -> Result<Vec<Shard>> {
-        self.finish_telling().map(|(shards, _)| shards)
-    }
-
-    /// Lets the workers end; returns their shards and the answers that nobody took yet.
-    pub fn finish_telling(self) -> Result<(Vec<Shard>, Vec<Answer>)> {
-        drop(self.queues);
-        let workers = self.handles.len();
-        let mut by_worker = Vec::new();
-        for handle in self.handles {
-            match handle.join() {
-                Ok(shards) => by_worker.push(shards.into_iter()),
-                Err(panic) if cfg!(test) => resume_unwind(panic),
-                Err(_) => return Err(worker_died()),
-            }
-        }
-        let shards = (0..SHARDS).filter_map(|shard| by_worker[shard % workers].next()).collect();
-        Ok((shards, self.told.try_iter().collect()))
-    }
+/// The batches that a lane has before it.
+#[derive(Default)]
+struct Waiting {
+    batches: VecDeque<Batch>,
+    /// The lane is ready to be taken, or a thread works on it.
+    is_taken: bool,
 }
 
-/// The way back of what is used again.
-struct Back {
+/// What threads are told.
+enum Turn {
+    /// A lane has work.
+    Lane(usize),
+    /// There is no more.
+    End,
+}
+
+/// What every thread needs to work on any lane, and the way back of what is used again.
+#[derive(Clone)]
+struct Floor<'env> {
+    lanes: Arc<[Shared; LANES]>,
+    ready: Sender<Turn>,
     batches: Sender<Batch>,
     blocks: Sender<Block>,
     verdicts: Sender<Verdicts>,
     told: Sender<Answer>,
+    tools: &'env Tools,
 }
 
-/// One worker's life.
-fn serve(
-    worker: usize,
-    workers: usize,
-    queue: &Receiver<Batch>,
-    back: &Back,
-    tools: &Tools,
-) -> Vec<Shard> {
-    let mut shards = shards_of(worker, workers);
-    for mut batch in queue {
-        let mut verdicts = Verdicts::new();
-        work(&mut shards, workers, &batch, tools, &mut verdicts);
-        if !verdicts.is_empty() {
-            discard_if_full(back.verdicts.try_send(verdicts));
+impl Floor<'_> {
+    /// Adds a batch to a lane's.
+    fn add(&self, lane: usize, batch: Batch) {
+        let shared = &self.lanes[lane];
+        let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.batches.push_back(batch);
+        if !std::mem::replace(&mut waiting.is_taken, true) {
+            drop(waiting);
+            self.offer(Turn::Lane(lane));
         }
-        if let Some(told) = answer(&mut shards, &batch, tools) {
+    }
+
+    /// Works on a lane's next batch and gives it back empty.
+    fn work(&self, number: usize) {
+        let shared = &self.lanes[number];
+        let next = || shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut batch) = next().batches.pop_front() else { return };
+        let mut verdicts = Verdicts::new();
+        let told = shared.lane.lock().unwrap_or_else(PoisonError::into_inner).work(
+            &batch,
+            self.tools,
+            &mut verdicts,
+        );
+        {
+            let mut waiting = next();
+            waiting.is_taken = !waiting.batches.is_empty();
+            if waiting.is_taken {
+                drop(waiting);
+                self.offer(Turn::Lane(number));
+            }
+        }
+        if !verdicts.is_empty() {
+            // Nobody takes them, or too slowly: they come again.
+            let _ = self.verdicts.try_send(verdicts);
+        }
+        if let Some(told) = told {
             // Nobody listens any more when the run is about to end.
-            let _ = back.told.send(told);
+            let _ = self.told.send(told);
         }
         if let Some(block) = batch.clear() {
-            discard_if_full(back.blocks.try_send(block));
+            let _ = self.blocks.send(block);
         }
-        discard_if_full(back.batches.try_send(batch));
+        let _ = self.batches.send(batch);
     }
-    for shard in &mut shards {
-        shard.finish(tools);
+
+    fn offer(&self, turn: Turn) {
+        // Without a listener the run is over.
+        let _ = self.ready.send(turn);
     }
-    shards
 }
 
-/// What cannot be kept for later use is freed.
-fn discard_if_full<T>(sent: std::result::Result<(), TrySendError<T>>) {
-    drop(sent);
+/// The calling thread, which takes turns with others.
+pub struct Threads<'scope, 'env> {
+    floor: Floor<'env>,
+    ready: Receiver<Turn>,
+    batches: Receiver<Batch>,
+    blocks: Receiver<Block>,
+    verdicts: Receiver<Verdicts>,
+    told: Receiver<Answer>,
+    handles: Vec<ScopedJoinHandle<'scope, ()>>,
+    spare: Vec<Batch>,
+    /// Batches that did not come back yet.
+    under_way: usize,
 }
 
-impl Crew for Threads<'_> {
-    fn workers(&self) -> usize {
-        self.queues.len()
+impl<'scope, 'env> Threads<'scope, 'env> {
+    /// Starts so many workers beside the calling thread.
+    pub fn start(
+        scope: &'scope Scope<'scope, 'env>,
+        workers: usize,
+        tools: &'env Tools,
+    ) -> Result<Self> {
+        let lane =
+            |number| Shared { lane: Mutex::new(Lane::new(number)), waiting: Mutex::default() };
+        // Nothing here is unbounded: who sends a batch has taken part in limiting them, and whoever asks
+        // waits for the answer before asking again.
+        let (ready_to, ready) = unbounded();
+        let (batches_back, batches) = unbounded();
+        let (blocks_back, blocks) = unbounded();
+        let (verdicts_back, verdicts) = bounded(VERDICTS_LEN);
+        let (told_back, told) = unbounded();
+        let floor = Floor {
+            lanes: Arc::new(std::array::from_fn(lane)),
+            ready: ready_to,
+            batches: batches_back,
+            blocks: blocks_back,
+            verdicts: verdicts_back,
+            told: told_back,
+            tools,
+        };
+        let (handles, spare) = (Vec::new(), Vec::new());
+        let mut crew =
+            Self { floor, ready, batches, blocks, verdicts, told, handles, spare, under_way: 0 };
+        for worker in 0..workers {
+            let (floor, ready) = (crew.floor.clone(), crew.ready.clone());
+            let handle = std::thread::Builder::new()
+                .name(format!("worker-{worker}"))
+                .spawn_scoped(scope, move || {
+                    while let Ok(Turn::Lane(lane)) = ready.recv() {
+                        floor.work(lane);
+                    }
+                })
+                .map_err(|error| Error::new(format!("cannot start a worker thread: {error}")))?;
+            crew.handles.push(handle);
+        }
+        Ok(crew)
+    }
+
+    /// Lets the work end and returns the shards, in the order of their numbers.
+    pub fn finish(self) -> Result<Vec<Shard>> {
+        self.finish_telling().map(|(shards, _)| shards)
+    }
+
+    /// Lets the work end; returns the shards and the answers that nobody took yet.
+    pub fn finish_telling(mut self) -> Result<(Vec<Shard>, Vec<Answer>)> {
+        for lane in 0..LANES {
+            let batch = Batch { ends: true, ..self.batch() };
+            self.under_way += 1;
+            self.floor.add(lane, batch);
+        }
+        let ended = self.help_until(|crew| crew.under_way == 0);
+        self.dismiss();
+        for handle in std::mem::take(&mut self.handles) {
+            match handle.join() {
+                Ok(()) => {}
+                Err(panic) if cfg!(test) => resume_unwind(panic),
+                Err(_) => return Err(worker_died()),
+            }
+        }
+        ended?;
+        let mut by_lane = Vec::new();
+        for shared in self.floor.lanes.iter() {
+            let mut lane = shared.lane.lock().unwrap_or_else(PoisonError::into_inner);
+            by_lane.push(std::mem::take(&mut lane.shards).into_iter());
+        }
+        let shards = (0..SHARDS).filter_map(|shard| by_lane[shard % LANES].next()).collect();
+        Ok((shards, self.told.try_iter().collect()))
+    }
+
+    /// Takes turns with the others until there is no need for it any more.
+    fn help_until(&mut self, is_enough: impl Fn(&Self) -> bool) -> Result<()> {
+        self.take_back();
+        while !is_enough(self) {
+            select! {
+                recv(self.ready) -> turn => if let Ok(Turn::Lane(lane)) = turn {
+                    self.floor.work(lane);
+                },
+                recv(self.batches) -> batch => if let Ok(batch) = batch {
+                    self.under_way -= 1;
+                    self.spare.push(batch);
+                },
+                default(DEAD_AFTER) => if self.handles.iter().any(ScopedJoinHandle::is_finished) {
+                    return Err(worker_died());
+                },
+            }
+            self.take_back();
+        }
+        Ok(())
+    }
+
+    /// Takes what came back.
+    fn take_back(&mut self) {
+        for batch in self.batches.try_iter() {
+            self.under_way -= 1;
+            self.spare.push(batch);
+        }
+    }
+
+    /// Tells the others that there is no more.
+    fn dismiss(&self) {
+        for _ in &self.handles {
+            self.floor.offer(Turn::End);
+        }
+    }
+}
+
+impl Drop for Threads<'_, '_> {
+    fn drop(&mut self) {
+        // Whatever ended the calling thread's part, the others must not wait for more of it.
+        self.dismiss();
+    }
+}
+
+impl Crew for Threads<'_, '_> {
+    fn lanes(&self) -> usize {
+        LANES
     }
 
     fn batch(&mut self) -> Batch {
-        self.batches.try_recv().unwrap_or_default()
+        self.spare.pop().unwrap_or_default()
     }
 
     fn block(&mut self) -> Block {
         self.blocks.try_recv().unwrap_or_default()
     }
 
-    fn send(&mut self, worker: usize, batch: Batch) -> Result<()> {
-        self.queues[worker].send(batch).map_err(|_| worker_died())
+    fn send(&mut self, lane: usize, batch: Batch) -> Result<()> {
+        self.under_way += 1;
+        self.floor.add(lane, batch);
+        self.help_until(|crew| crew.under_way <= UNDER_WAY_MAX)
     }
 
     fn recycle(&mut self, block: Block) {
-        discard_if_full(self.blocks_back.try_send(block));
+        let _ = self.floor.blocks.send(block);
     }
 
     fn verdicts(&mut self, take: &mut dyn FnMut(&Packet, Verdict)) {
@@ -307,17 +450,9 @@ impl Crew for Threads<'_> {
     }
 
     fn all_answers(&mut self) -> Result<Vec<Answer>> {
-        let mut told = Vec::new();
-        while told.len() < self.queues.len() {
-            match self.told.recv_timeout(DEAD_AFTER) {
-                Ok(answer) => told.push(answer),
-                Err(_) if self.handles.iter().any(ScopedJoinHandle::is_finished) => {
-                    return Err(worker_died());
-                }
-                Err(_) => {}
-            }
-        }
-        Ok(told)
+        // A lane's answer is sent before its batch comes back.
+        self.help_until(|crew| crew.under_way == 0)?;
+        Ok(self.answers())
     }
 }
 

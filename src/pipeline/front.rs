@@ -5,15 +5,18 @@
 
 use std::sync::Arc;
 
+pub use crate::capture::FlowCount;
+pub use crate::decode::Quoted;
+
 use super::ledger::Ledger;
 use super::shard::{Answer, Ask};
 use super::{Config, SHARDS};
-use crate::capture::{Block, Event, FlowCount, Merged, Source, Steering, Verdict};
-use crate::decode::{Decoded, Decoder, Quoted, Stop};
+use crate::capture::{Block, Event, FrameRecord, Merged, Source, Steering, Verdict};
+use crate::decode::{Decoded, Decoder, Stop};
 use crate::error::{Error, Result};
 use crate::packet::{At, FlowKey, Frame, Packet, PointId, Span, TcpHeader, Timestamp};
 
-/// Packets of one block for one worker.
+/// Packets of one block for one lane of shards.
 #[derive(Default)]
 pub struct Batch {
     /// The bytes that the packets' spans point into.
@@ -28,6 +31,8 @@ pub struct Batch {
     pub steers: bool,
     /// Asks what is new; comes without packets.
     pub ask: Option<Ask>,
+    /// Nothing comes after it: what was undecided is decided with what there is.
+    pub ends: bool,
 }
 
 impl Batch {
@@ -41,20 +46,21 @@ impl Batch {
         self.refusals.clear();
         self.counts.clear();
         self.ask = None;
+        self.ends = false;
         self.block.take().and_then(Arc::into_inner)
     }
 }
 
-/// What takes the front's batches: threads behind channels, or the shards themselves.
+/// What takes the front's batches: the calling thread alone, or with others.
 pub trait Crew {
-    /// Returns how many workers share the shards.
-    fn workers(&self) -> usize;
+    /// Returns how many lanes the shards lie in: a power of two.
+    fn lanes(&self) -> usize;
     /// Returns an empty batch.
     fn batch(&mut self) -> Batch;
     /// Returns a block to be filled, as its last user left it.
     fn block(&mut self) -> Block;
-    /// Hands a batch to a worker.
-    fn send(&mut self, worker: usize, batch: Batch) -> Result<()>;
+    /// Hands a batch to a lane.
+    fn send(&mut self, lane: usize, batch: Batch) -> Result<()>;
     /// Takes a block back that no packet points into.
     fn recycle(&mut self, block: Block);
     /// Hands out the verdicts that the workers gave since the last call. Some may be lost: a verdict is
@@ -62,8 +68,18 @@ pub trait Crew {
     fn verdicts(&mut self, take: &mut dyn FnMut(&Packet, Verdict));
     /// Returns what the workers answered to the questions put to them so far.
     fn answers(&mut self) -> Vec<Answer>;
-    /// Waits until every worker has answered the question that was just put to it.
+    /// Waits until every lane has answered the question that was just put to it.
     fn all_answers(&mut self) -> Result<Vec<Answer>>;
+}
+
+/// Frames of one point that came one after another.
+#[derive(Default)]
+struct Received {
+    point: PointId,
+    packets: u64,
+    wire_bytes: u64,
+    first: Timestamp,
+    last: Timestamp,
 }
 
 /// What the front knows at the end.
@@ -105,7 +121,7 @@ impl Front {
         config: &mut Config,
         crew: &mut dyn Crew,
     ) -> Result<()> {
-        let mut batches: Vec<Batch> = (0..crew.workers()).map(|_| crew.batch()).collect();
+        let mut batches: Vec<Batch> = (0..crew.lanes()).map(|_| crew.batch()).collect();
         while self.step(source, config, crew, &mut batches)? {}
         self.close(source);
         Ok(())
@@ -129,14 +145,14 @@ impl Front {
                 self.enter_input(source, &block, config);
                 self.deal(&mut block, config, batches);
                 let block = Arc::new(block);
-                for (worker, batch) in batches.iter_mut().enumerate() {
+                for (lane, batch) in batches.iter_mut().enumerate() {
                     if batch.is_empty() {
                         continue;
                     }
                     batch.block = Some(Arc::clone(&block));
                     batch.steers = steers;
                     let full = std::mem::replace(batch, crew.batch());
-                    crew.send(worker, full)?;
+                    crew.send(lane, full)?;
                 }
                 if let Some(block) = Arc::into_inner(block) {
                     crew.recycle(block);
@@ -189,50 +205,106 @@ impl Front {
     /// Decodes a block's frames and deals them out.
     fn deal(&mut self, block: &mut Block, config: &mut Config, batches: &mut [Batch]) {
         let first_number = self.frames + 1;
-        let workers = batches.len();
+        let has_filters = config.has_filters();
         let (mut merged, mut counted) = (0, 0);
+        let mut run = Received::default();
         for index in 0..block.frames.len() {
-            counted = self.deal_counts(&block.counts, counted, index, batches);
+            if !block.counts.is_empty() {
+                counted = self.deal_counts(&block.counts, counted, index, batches);
+            }
             let record = block.frames[index];
             let number = first_number + index as u64;
             let whole = whole_of(&block.merged, &mut merged, index);
-            let packets = u64::from(whole.packets);
-            self.ledger.point(record.point).received += packets;
-            self.wire_bytes += u64::from(record.wire_len) + u64::from(whole.headers_len);
-            let span = self.span.get_or_insert((record.time, record.time));
-            span.0 = span.0.min(record.time);
-            span.1 = span.1.max(record.time);
-            if config.has_filters() && !keeps(config, &block.frame(index, first_number)) {
-                self.ledger.point(record.point).filtered += packets;
+            self.receive(&mut run, &record, whole);
+            if has_filters && !keeps(config, &block.frame(index, first_number)) {
+                self.ledger.point(record.point).filtered += u64::from(whole.packets);
                 continue;
             }
-            match self.decoder.decode(block, index, number) {
-                Decoded::Packet(mut packet) => {
-                    packet.frames += whole.packets - 1;
-                    packet.wire_len = packet.wire_len.saturating_add(whole.headers_len);
-                    if packet.cut_len > 0 {
-                        let uninspected = &mut self.ledger.point(record.point).uninspected;
-                        *uninspected.entry("snaplen").or_default() += 1;
-                    }
-                    batches[worker_of(packet.hash, workers)].packets.push(packet);
-                    if self.decoder.has_elsewhere() {
-                        for packet in self.decoder.elsewhere() {
-                            batches[worker_of(packet.hash, workers)].packets.push(packet);
-                        }
-                    }
+            if let Some(mut packet) = self.decoder.decode_plain(&block.bytes, &record, number) {
+                packet.frames = whole.packets;
+                packet.wire_len = packet.wire_len.saturating_add(whole.headers_len);
+                if packet.cut_len > 0 {
+                    self.note_cut(record.point);
                 }
-                Decoded::Held => {}
-                Decoded::Stop(stop) => self.ledger.stop(record.point, stop, packets),
-                Decoded::Unreachable(quoted) => {
-                    self.ledger.stop(record.point, Stop::Icmp, packets);
-                    let batch = &mut batches[worker_of(quoted.hash, workers)];
-                    batch.refusals.push((batch.packets.len(), quoted));
-                }
+                batches[lane_of(packet.hash, batches.len())].packets.push(packet);
+            } else {
+                self.deal_oddity(block, &record, (number, whole), batches);
             }
         }
+        self.close_run(&run);
         self.deal_counts(&block.counts, counted, block.frames.len(), batches);
         self.frames += block.frames.len() as u64;
         self.collect_lost_fragments();
+    }
+
+    /// Deals out what the short way of decoding did not read.
+    #[inline(never)]
+    fn deal_oddity(
+        &mut self,
+        block: &mut Block,
+        record: &FrameRecord,
+        (number, whole): (u64, Merged),
+        batches: &mut [Batch],
+    ) {
+        let (packets, lanes) = (u64::from(whole.packets), batches.len());
+        match self.decoder.decode_oddity(block, record, number) {
+            Decoded::Packet(mut packet) => {
+                packet.frames += whole.packets - 1;
+                packet.wire_len = packet.wire_len.saturating_add(whole.headers_len);
+                if packet.cut_len > 0 {
+                    self.note_cut(record.point);
+                }
+                batches[lane_of(packet.hash, lanes)].packets.push(packet);
+                for packet in self.decoder.elsewhere() {
+                    batches[lane_of(packet.hash, lanes)].packets.push(packet);
+                }
+            }
+            Decoded::Held => {}
+            Decoded::Stop(stop) => self.ledger.stop(record.point, stop, packets),
+            Decoded::Unreachable(quoted) => {
+                self.ledger.stop(record.point, Stop::Icmp, packets);
+                let batch = &mut batches[lane_of(quoted.hash, lanes)];
+                batch.refusals.push((batch.packets.len(), quoted));
+            }
+        }
+    }
+
+    /// Counts a frame as received; the ledger is told once for frames of one point that come together.
+    #[inline]
+    fn receive(&mut self, run: &mut Received, record: &FrameRecord, whole: Merged) {
+        if run.point != record.point || run.packets == 0 {
+            self.close_run(run);
+            *run = Received {
+                point: record.point,
+                first: record.time,
+                last: record.time,
+                ..Received::default()
+            };
+        }
+        run.packets += u64::from(whole.packets);
+        run.wire_bytes += u64::from(record.wire_len) + u64::from(whole.headers_len);
+        run.first = run.first.min(record.time);
+        run.last = run.last.max(record.time);
+    }
+
+    fn close_run(&mut self, run: &Received) {
+        if run.packets == 0 {
+            return;
+        }
+        self.ledger.point(run.point).received += run.packets;
+        self.wire_bytes += run.wire_bytes;
+        self.see_time(run.first, run.last);
+    }
+
+    fn see_time(&mut self, first: Timestamp, last: Timestamp) {
+        let span = self.span.get_or_insert((first, last));
+        span.0 = span.0.min(first);
+        span.1 = span.1.max(last);
+    }
+
+    #[cold]
+    fn note_cut(&mut self, point: PointId) {
+        *self.ledger.point(point).uninspected.entry("snaplen").or_default() += 1;
     }
 
     /// Deals out the counts from index `from` that come before a frame; returns the index of the next.
@@ -261,14 +333,11 @@ impl Front {
         if count.lost > 0 {
             *ledger.uninspected.entry("sample").or_default() += count.lost;
         }
-        let span = self.span.get_or_insert((count.begun, count.last));
-        span.0 = span.0.min(count.begun);
-        span.1 = span.1.max(count.last);
+        self.see_time(count.begun, count.last);
         let key = count.key.in_encap(self.decoder.in_vlans(count.vlans));
         let at = At { frame: self.frames + 1 + frame as u64, time: count.begun };
         let packet = counted(key, at, self.decoder.hash(&key), count);
-        let workers = batches.len();
-        let batch = &mut batches[worker_of(packet.hash, workers)];
+        let batch = &mut batches[lane_of(packet.hash, batches.len())];
         batch.counts.push((batch.packets.len(), packet, *count));
     }
 
@@ -325,10 +394,10 @@ pub fn shard_of(hash: u64) -> usize {
     shard
 }
 
-/// Returns the worker that owns the shard of a key's hash.
+/// Returns the lane that the shard of a key's hash lies in.
 #[inline]
-fn worker_of(hash: u64, workers: usize) -> usize {
-    shard_of(hash) % workers
+fn lane_of(hash: u64, lanes: usize) -> usize {
+    shard_of(hash) & (lanes - 1)
 }
 
 /// Tells whether the user wants to see a frame.

@@ -181,7 +181,7 @@ impl Live {
         outputs: &mut Outputs,
         watcher: &mut dyn Watcher,
     ) -> Result<()> {
-        let mut batches: Vec<Batch> = (0..crew.workers()).map(|_| crew.batch()).collect();
+        let mut batches: Vec<Batch> = (0..crew.lanes()).map(|_| crew.batch()).collect();
         let mut pulsed = Instant::now();
         // The first question makes the shards note what is new.
         self.put_question(crew)?;
@@ -234,10 +234,10 @@ impl Live {
         // On a silent link packet time stands still, and flows would never be let go.
         let now = if is_idle { latest.max(time_of_day()) } else { latest };
         let cost_max = usize::try_from(self.options.memory_limit).unwrap_or(usize::MAX) / SHARDS;
-        for worker in 0..crew.workers() {
+        for lane in 0..crew.lanes() {
             let mut batch = crew.batch();
             batch.ask = Some(Ask { turn: self.turn, news: true, now, cost_max });
-            crew.send(worker, batch)?;
+            crew.send(lane, batch)?;
             self.awaited += 1;
         }
         Ok(())

@@ -288,7 +288,7 @@ impl<W: Write> Visitor for Frames<'_, W> {
         let mut flow = None;
         match &seen.decoded {
             Decoded::Packet(packet) => {
-                let number = self.table.packet(packet);
+                let number = self.table.packet(packet).0;
                 flow = Some((number, packet));
                 if packet.counted_only {
                     self.copy(number, &mut frame);

@@ -132,7 +132,7 @@ impl Visitor for Scan<'_> {
     fn frame(&mut self, seen: &Seen<'_>) -> Result<()> {
         match &seen.decoded {
             Decoded::Packet(packet) => {
-                let number = self.table.packet(packet);
+                let number = self.table.packet(packet).0;
                 if !packet.counted_only && packet.key.transport() == Transport::Tcp {
                     self.segment(number, packet, seen);
                 }

@@ -59,16 +59,15 @@ impl Shard {
     /// that need not have come.
     #[inline]
     pub fn packet(&mut self, packet: &Packet, bytes: &[u8], tools: &Tools) -> Option<Verdict> {
-        let number = self.table.packet(packet);
-        let flow = self.table.flow(number);
+        let (number, flow) = self.table.packet(packet);
+        let slot = flow.slot;
+        let is_empty = packet.payload.len == 0 && packet.cut_len == 0;
+        // What says nothing itself may still tell that the bytes before it were lost.
+        let says_nothing = slot == NO_SLOT && is_empty && !flow.tcp.has_sent(packet.side);
         if packet.point != flow.point {
             self.note_elsewhere(number, packet);
         }
-        let slot = self.table.flow(number).slot;
-        let is_empty = packet.payload.len == 0 && packet.cut_len == 0;
-        // What says nothing itself may still tell that the bytes before it were lost.
-        let says_nothing = || is_empty && !self.table.flow(number).tcp.has_sent(packet.side);
-        if slot == NOTHING_TO_SAY || packet.counted_only || (slot == NO_SLOT && says_nothing()) {
+        if slot == NOTHING_TO_SAY || packet.counted_only || says_nothing {
             return (slot == NOTHING_TO_SAY).then_some(Verdict::Enough);
         }
         match packet.key.transport() {

@@ -76,7 +76,7 @@ fn facts_of(path: &Path) -> Vec<Facts> {
             if packet.key.transport() != Transport::Tcp || packet.counted_only {
                 continue;
             }
-            let flow = table.packet(&packet);
+            let flow = table.packet(&packet).0;
             let flow = table.flow_mut(flow);
             let slot = Slot::try_from(connections.len()).unwrap();
             let ports = Side::BOTH.map(|side| packet.key.port(side));
