@@ -4,7 +4,7 @@ use crate::packet::{Packet, Side, TcpFlags};
 
 /// Letters that a flow keeps; what happens later is not written down. A whole connection with
 /// retransmissions and a reset takes twelve.
-const LETTERS_MAX: usize = 13;
+const LETTERS_MAX: usize = 14;
 
 /// What a connection did, in order; each letter once a side, as Zeek writes them
 /// (scripts/base/protocols/conn/main.zeek).
@@ -12,23 +12,25 @@ const LETTERS_MAX: usize = 13;
 pub struct History {
     letters: [u8; LETTERS_MAX],
     len: u8,
-    /// Of `a` and `d` of each side, those that are written down.
-    common: u8,
 }
+
+/// Of `a` and `d` of each side, those that a history has: most packets of a long flow need no more.
+#[derive(Clone, Copy, Default)]
+pub struct Written(u8);
 
 impl History {
     const HIGH: u8 = 0x80;
 
     /// Adds the letters of a TCP packet.
     #[inline]
-    pub fn packet(&mut self, packet: &Packet) {
+    pub fn packet(&mut self, packet: &Packet, written: &mut Written) {
         let flags = packet.tcp.flags;
         let has_data = packet.payload.len + packet.cut_len > 0;
         // The two commonest packets of a long flow, long written down.
         if !flags.has(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST) {
             let bit = 1 << (2 * packet.side.index() + usize::from(has_data));
-            if self.common & bit == 0 {
-                self.common |= bit;
+            if written.0 & bit == 0 {
+                written.0 |= bit;
                 self.add(packet.side, if has_data { b'd' } else { b'a' });
             }
             return;

@@ -15,7 +15,7 @@ mod tests;
 
 use crate::capture::FlowCount;
 use crate::packet::{At, FlowKey, Packet, PointId, Side, TcpFlags, Timestamp, Transport};
-use history::History;
+use history::{History, Written};
 use index::{FlowNumber, Index, NO_FLOW};
 use tcp::{Step, Tcp};
 
@@ -34,37 +34,44 @@ pub const NO_SLOT: Slot = Slot::MAX;
 
 /// Both directions of one TCP connection or UDP exchange.
 ///
-/// Kept by the sides of its key; who began is found at the end, from all that was seen.
+/// Kept by the sides of its key; who began is found at the end, from all that was seen. What every packet
+/// needs lies in the first two cache lines.
 #[derive(Clone)]
+#[repr(C, align(64))]
 pub struct Flow {
     /// The canonical five-tuple.
     pub key: FlowKey,
-    /// Low half of the key's hash.
-    tag: u32,
-    /// The first packet.
-    pub first: At,
-    /// Time of the last packet.
-    pub last: Timestamp,
+    /// What the owner of the table keeps for this flow.
+    pub slot: Slot,
     /// Packets sent by each side.
     pub packets: [u64; 2],
     /// Wire bytes sent by each side.
     pub bytes: [u64; 2],
+    /// Time of the last packet.
+    pub last: Timestamp,
     /// The connection's state; nothing for UDP.
     pub tcp: Tcp,
-    /// What happened, in order.
-    pub history: History,
-    /// From the SYN to the acknowledgement of the SYN/ACK, in nanoseconds; 0 when not seen.
-    pub handshake_ns: u64,
-    /// What the owner of the table keeps for this flow.
-    pub slot: Slot,
     /// Another connection of the same five-tuple that nobody acknowledged yet.
     tentative: FlowNumber,
     /// Where its first packet was seen.
     pub point: PointId,
+    marks: u8,
+    /// Of the history's commonest letters, those that are written down.
+    written: Written,
     /// Who sent the first packet.
     pub first_side: Side,
-    marks: u8,
+    /// What happened, in order.
+    pub history: History,
+    /// Low half of the key's hash.
+    tag: u32,
+    /// The first packet.
+    pub first: At,
+    /// From the SYN to the acknowledgement of the SYN/ACK, in nanoseconds; 0 when not seen.
+    pub handshake_ns: u64,
 }
+
+/// Every packet counts on it, and a million flows have it.
+const _: () = assert!(size_of::<Flow>() == 192 && std::mem::offset_of!(Flow, first_side) <= 128);
 
 impl Flow {
     const REFUSED: u8 = 1;
@@ -92,6 +99,7 @@ impl Flow {
             point: packet.point,
             first_side: packet.side,
             marks: 0,
+            written: Written::default(),
         }
     }
 
@@ -188,10 +196,15 @@ impl Table {
         self.index.touch(tag_of(hash))
     }
 
-    /// Loads the flow that [`Table::touch`] pointed to.
+    /// Loads what a packet needs of the flow that [`Table::touch`] pointed to; returns what its owner keeps
+    /// for it, if it is one.
     #[inline]
-    pub fn touch_flow(&self, number: FlowNumber) -> u64 {
-        if number < self.len { self.flow(number).packets[0] } else { 0 }
+    pub fn touch_flow(&self, number: FlowNumber) -> (Slot, u64) {
+        if number >= self.len {
+            return (NO_SLOT, 0);
+        }
+        let flow = self.flow(number);
+        (flow.slot, flow.packets[0] ^ u64::from(flow.marks))
     }
 
     /// Takes a packet: finds or makes its flow and counts it there.
@@ -210,7 +223,7 @@ impl Table {
             flow.marks |= Flow::HAS_PAYLOAD;
         }
         if packet.key.transport() == Transport::Tcp {
-            flow.history.packet(packet);
+            flow.history.packet(packet, &mut flow.written);
             if flow.tcp.step(packet) == Step::Established
                 && flow.handshake_ns == 0
                 && flow.marks & Flow::SYN_REPEATED == 0

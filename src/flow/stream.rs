@@ -191,6 +191,12 @@ impl Stream {
         }
     }
 
+    /// Loads what the next segment needs first; returns something of it.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        u64::from(self.halves[0].next ^ self.halves[1].next)
+    }
+
     /// Tells whether both sides have ended.
     pub fn is_closed(&self) -> bool {
         self.halves.iter().all(|half| half.phase == Phase::Closed)

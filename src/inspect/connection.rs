@@ -137,6 +137,17 @@ impl Connection {
         self.progress()
     }
 
+    /// Loads what the next packet needs first, so that cache misses overlap. Returns something of what was
+    /// loaded, for [`std::hint::black_box`].
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        let of_reader = match &self.reader {
+            Reader::Reading(inspection) => inspection.touch(),
+            _ => 0,
+        };
+        of_reader ^ self.stream.touch()
+    }
+
     /// Tells whether there is anything left to learn.
     fn progress(&self) -> Progress {
         if matches!(self.reader, Reader::Done) { Progress::Enough } else { Progress::More }

@@ -64,6 +64,15 @@ impl Inspection {
 }
 
 impl Inspection {
+    /// Loads what the next bytes need first, of readers that are large; returns something of it.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        match self {
+            Self::Http(http) => http.touch(),
+            _ => 0,
+        }
+    }
+
     /// Returns the bytes of the wire that are held until more come; what no reader holds much of is left
     /// out.
     pub fn held_bytes(&self) -> usize {

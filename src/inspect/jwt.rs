@@ -13,6 +13,9 @@ const TOKEN_LEN_MAX: usize = 48 << 10;
 /// Characters that are kept of a text.
 const TEXT_LEN_MAX: usize = 256;
 
+/// Bytes of the shortest part with the dot before it: `{"a":1}`, encoded.
+const PART_LEN_MIN: usize = 11;
+
 /// Reads a token that is a JWT: three parts between dots, or five when it is encrypted (RFC 7516 §7.1),
 /// of which the first is a JSON object that names an algorithm.
 pub(super) fn read(token: &[u8]) -> Option<JwtFacts> {
@@ -44,7 +47,8 @@ pub(super) fn is_unsigned(jwt: &JwtFacts) -> bool {
 
 /// Tells whether a credential looks like a JWT or a part of one.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"eyJ") || memchr::memmem::find(bytes, b".eyJ").is_some()
+    bytes.starts_with(b"eyJ")
+        || (bytes.len() >= PART_LEN_MIN && memchr::memmem::find(bytes, b".eyJ").is_some())
 }
 
 /// Decodes one part: base64url, whose padding some add.

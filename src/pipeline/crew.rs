@@ -16,6 +16,7 @@ use super::front::{Batch, Crew, shard_of};
 use super::shard::{Answer, Shard};
 use crate::capture::{Block, Verdict};
 use crate::error::{Error, Result};
+use crate::flow::NO_SLOT;
 use crate::inspect::Tools;
 use crate::packet::Packet;
 
@@ -117,16 +118,25 @@ impl<const OF: usize> Lane<OF> {
         }
     }
 
-    /// Loads index entries, then flows, so that the cache misses of several packets overlap.
+    /// Loads index entries, then flows, then their readers, so that the cache misses of several packets
+    /// overlap.
     #[inline]
     fn load_ahead(&self, packets: &[Packet]) {
         let mut numbers = [0; LOOK_AHEAD];
         for (number, packet) in numbers.iter_mut().zip(packets) {
             *number = self.shards[shard_of(packet.hash) / OF].touch(packet.hash);
         }
+        let mut slots = [NO_SLOT; LOOK_AHEAD];
         let mut loaded = 0;
-        for (number, packet) in numbers.iter().zip(packets) {
-            loaded ^= self.shards[shard_of(packet.hash) / OF].touch_flow(*number);
+        for ((number, slot), packet) in numbers.iter().zip(&mut slots).zip(packets) {
+            let (of_flow, some) = self.shards[shard_of(packet.hash) / OF].touch_flow(*number);
+            *slot = if packet.payload.len > 0 { of_flow } else { NO_SLOT };
+            loaded ^= some;
+        }
+        for (slot, packet) in slots.iter().zip(packets) {
+            if *slot != NO_SLOT {
+                loaded ^= self.shards[shard_of(packet.hash) / OF].touch_reader(*slot);
+            }
         }
         std::hint::black_box(loaded);
     }

@@ -2,6 +2,7 @@
 //! report alone.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -90,10 +91,18 @@ impl TimelineBuilder {
 
     /// Counts a finding at a time; before the start counts as the start.
     pub fn add(&mut self, rule: &str, initiator: IpAddr, time: Timestamp, count: u64) {
-        let (known, beyond) = self.rules.entry(rule.to_owned()).or_default();
-        let room = known.len() < SERIES_MAX || known.contains_key(&initiator);
-        let buckets = if room { known.entry(initiator).or_default() } else { beyond };
-        *buckets.entry(time.since(self.start) / self.bucket_ns).or_default() += count;
+        let bucket = time.since(self.start) / self.bucket_ns;
+        let (known, beyond) = match self.rules.get_mut(rule) {
+            Some(series) => series,
+            None => self.rules.entry(rule.to_owned()).or_default(),
+        };
+        let is_full = known.len() >= SERIES_MAX;
+        let buckets = match known.entry(initiator) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if is_full => beyond,
+            Entry::Vacant(new) => new.insert(Buckets::new()),
+        };
+        *buckets.entry(bucket).or_default() += count;
     }
 
     /// Makes room for a longer span; what was counted goes to the bucket in which its own one began.

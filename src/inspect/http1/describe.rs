@@ -69,35 +69,44 @@ impl Description {
 
     /// Takes a header; `named` are the operator's own.
     pub(in crate::inspect) fn field(&mut self, name: &[u8], value: &[u8], named: &[String]) {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        if is("host") || is(":authority") {
-            self.host = self.keep(value);
-        } else if is("x-forwarded-for") || (is("forwarded") && self.forwarded_for.len == 0) {
-            self.forwarded_for = self.keep(value);
-        } else if is("user-agent") {
-            self.user_agent = self.keep(value);
-        } else if is_secret(name, named) && !name.starts_with(b":") {
-            for word in value.split(|byte| b" \t,;\"".contains(byte)) {
-                self.word_of_secret(word);
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            4 if is(b"host") => self.host = self.keep(value),
+            9 if is(b"forwarded") => {
+                if self.forwarded_for.len == 0 {
+                    self.forwarded_for = self.keep(value);
+                }
             }
+            10 if is(b":authority") => self.host = self.keep(value),
+            10 if is(b"user-agent") => self.user_agent = self.keep(value),
+            15 if is(b"x-forwarded-for") => self.forwarded_for = self.keep(value),
+            _ if is_secret(name, named) && !name.starts_with(b":") => self.secret_header(value),
+            _ => {}
         }
     }
 
-    /// Takes a word of a header that is secret: all of it, what stands behind a name, a password.
-    fn word_of_secret(&mut self, word: &[u8]) {
+    /// Takes the words of a header that is secret: each whole, what stands behind a name, a password.
+    fn secret_header(&mut self, value: &[u8]) {
         let schemes: [&[u8]; 3] = [b"bearer", b"basic", b"digest"];
-        if schemes.iter().any(|scheme| word.eq_ignore_ascii_case(scheme)) {
-            return;
-        }
-        self.secret(word);
-        if let Some(equals) = memchr::memchr(b'=', word).filter(|at| at + 1 < word.len()) {
-            self.secret(&word[equals + 1..]);
-        }
-        if let Some(plain) = super::credentials::basic(word)
-            && let Some(colon) = memchr::memchr(b':', &plain)
-            && !login::is_default(&plain[..colon], &plain[colon + 1..])
-        {
-            self.secret(&plain[colon + 1..]);
+        let mut is_bearer = false;
+        for word in value.split(|byte| b" \t,;\"".contains(byte)) {
+            if let Some(scheme) =
+                schemes.iter().position(|scheme| word.eq_ignore_ascii_case(scheme))
+            {
+                is_bearer = scheme == 0;
+                continue;
+            }
+            self.secret(word);
+            if let Some(equals) = memchr::memchr(b'=', word).filter(|at| at + 1 < word.len()) {
+                self.secret(&word[equals + 1..]);
+            }
+            if !is_bearer
+                && let Some(plain) = super::credentials::basic(word)
+                && let Some(colon) = memchr::memchr(b':', &plain)
+                && !login::is_default(&plain[..colon], &plain[colon + 1..])
+            {
+                self.secret(&plain[colon + 1..]);
+            }
         }
     }
 
@@ -234,14 +243,19 @@ impl Description {
 
 /// Tells whether a header's value is, or may be, secret.
 fn is_secret(name: &[u8], named: &[String]) -> bool {
-    let parts: [&[u8]; 8] =
-        [b"auth", b"cookie", b"jwt", b"key", b"passw", b"secret", b"session", b"token"];
     let begins = |rest: &[u8]| {
-        let first = rest[0].to_ascii_lowercase();
-        parts.iter().any(|part| {
-            part[0] == first
-                && rest.get(..part.len()).is_some_and(|found| found.eq_ignore_ascii_case(part))
-        })
+        let is =
+            |part: &[u8]| rest.get(..part.len()).is_some_and(|it| it.eq_ignore_ascii_case(part));
+        match rest[0].to_ascii_lowercase() {
+            b'a' => is(b"auth"),
+            b'c' => is(b"cookie"),
+            b'j' => is(b"jwt"),
+            b'k' => is(b"key"),
+            b'p' => is(b"passw"),
+            b's' => is(b"secret") || is(b"session"),
+            b't' => is(b"token"),
+            _ => false,
+        }
     };
     (0..name.len()).any(|at| begins(&name[at..]))
         || named.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))

@@ -146,8 +146,9 @@ impl Framing {
                 continue;
             }
             // Too large for 64 bits: longer than any connection.
-            let number = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok());
-            let number = number.unwrap_or(u64::MAX);
+            let number = number.iter().fold(0_u64, |number, digit| {
+                number.saturating_mul(10).saturating_add((digit - b'0').into())
+            });
             self.length = Some(self.length.map_or(number, |known| known.min(number)));
         }
     }
@@ -180,8 +181,12 @@ impl Framing {
 /// Returns the length of the head at the beginning of `bytes`, with its blank line; line ends may lack
 /// the carriage return, or have several. `from` is where to begin the search.
 pub(super) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
-    for at in memchr::memchr_iter(b'\n', bytes.get(from..)?) {
-        let behind = from + at + 1;
+    let mut behind = from;
+    while let Some(at) = line_end(bytes.get(behind..)?) {
+        behind += at + 1;
+        if bytes[behind - 1] != b'\n' {
+            continue;
+        }
         match bytes.get(behind..) {
             Some([b'\n', ..]) => return Some(behind + 1),
             Some([b'\r', b'\n', ..]) => return Some(behind + 2),
@@ -197,13 +202,44 @@ pub(super) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     None
 }
 
+/// Bytes that are looked at eight at a time before a search with a wider step begins, which costs more to
+/// begin than most lines are long.
+const SHORT_LEN: usize = 64;
+
+/// Returns where the first carriage return or line feed is.
+#[inline]
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    let short = &bytes[..bytes.len().min(SHORT_LEN)];
+    let (words, _) = short.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The high bit of every byte below 0x20, and of none before the first such byte.
+        let controls = word.wrapping_sub(ONES * 0x20) & !word & (ONES * 0x80);
+        if controls != 0 {
+            let at = 8 * index + controls.trailing_zeros() as usize / 8;
+            if matches!(bytes[at], b'\r' | b'\n') {
+                return Some(at);
+            }
+            return memchr::memchr2(b'\r', b'\n', &bytes[at..]).map(|more| at + more);
+        }
+    }
+    let seen = 8 * words.len();
+    let rest = &bytes[seen..];
+    if rest.len() < 8 {
+        return rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).map(|at| seen + at);
+    }
+    memchr::memchr2(b'\r', b'\n', rest).map(|at| seen + at)
+}
+
 /// Takes the next line: its bytes without the end, and what is behind it. A lone CR ends a line, too: some
 /// servers think so (RFC 9112 §2.2 leaves it open).
 fn next_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memchr2(b'\r', b'\n', bytes)?;
+    let at = line_end(bytes)?;
     let line = &bytes[..at];
-    if bytes[at] == b'\n' {
-        return Some((line, &bytes[at + 1..]));
+    match &bytes[at..] {
+        [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..] => return Some((line, behind)),
+        _ => {}
     }
     let returns = bytes[at..].iter().take_while(|byte| **byte == b'\r').count();
     let behind = match bytes.get(at + returns) {
@@ -231,7 +267,8 @@ pub(super) fn for_each_line<'a>(
     while let Some((line, behind)) = next_line(rest) {
         rest = behind;
         let was_first = std::mem::take(&mut is_first);
-        let colon = memchr::memchr(b':', line);
+        // Names are short: a plain loop has it before a search has begun.
+        let colon = line.iter().position(|byte| *byte == b':');
         if was_first && !colon.is_some_and(|colon| is_header_line(line, colon)) {
             first(line);
             continue;
@@ -272,12 +309,20 @@ pub(super) fn response(lines: &[u8], framing: &mut Framing) -> Option<u16> {
         |line| {
             let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
             let digits = line.split(is_space).filter(|word| !word.is_empty()).nth(1);
-            let number = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-            status = number.and_then(|number| number.parse().ok());
+            status = digits.and_then(status_of);
         },
         |name, value| framing.note(name, &value),
     );
     status
+}
+
+/// Reads a status code.
+fn status_of(digits: &[u8]) -> Option<u16> {
+    if let [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] = *digits {
+        let digit = |byte: u8| u16::from(byte - b'0');
+        return Some(100 * digit(a) + 10 * digit(b) + digit(c));
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Tells whether a first line is a header and no request line: a name of its own before the colon.
@@ -289,7 +334,15 @@ fn is_header_line(line: &[u8], colon: usize) -> bool {
 }
 
 /// Takes off what is no part of a name or a value: white space, control characters, a byte order mark.
+#[inline]
 pub(in crate::inspect) fn trim(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        [0x21..=0x7e, .., last] if !is_around(*last) => bytes,
+        _ => trim_odd(bytes),
+    }
+}
+
+fn trim_odd(bytes: &[u8]) -> &[u8] {
     let mut bytes = bytes;
     while let [first, rest @ ..] = bytes
         && is_around(*first)

@@ -138,6 +138,12 @@ impl Http1 {
         self
     }
 
+    /// Loads the place in both sides' messages; returns something of it.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        (self.requests.scanned ^ self.responses.scanned) as u64
+    }
+
     /// Returns the bytes of heads that are held.
     pub(super) fn held_bytes(&self) -> usize {
         self.requests.held.len() + self.responses.held.len()

@@ -68,6 +68,9 @@ impl<'a> Setting<'a> {
     }
 }
 
+/// Flows that are loaded before the first of them is looked at.
+const LOOK_AHEAD: usize = 16;
+
 /// Everything that the join looks at.
 struct Join<'a> {
     gathered: &'a Gathered,
@@ -160,6 +163,17 @@ impl<'a> Join<'a> {
         }
     }
 
+    /// Loads some flows and their facts at once, so that the cache misses overlap; called with each index.
+    #[inline]
+    fn load_ahead(&self, index: usize) {
+        if index.is_multiple_of(LOOK_AHEAD) {
+            let shards = &self.gathered.shards;
+            let ahead = self.places[index..].iter().take(LOOK_AHEAD);
+            let loaded = ahead.fold(0, |loaded, place| loaded ^ place.touch(shards));
+            std::hint::black_box(loaded);
+        }
+    }
+
     fn view(&self, place: &Place) -> View<'a> {
         let shards = &self.gathered.shards;
         View::new(self.setting.catalog, place.flow(shards), place.facts(shards))
@@ -169,6 +183,7 @@ impl<'a> Join<'a> {
     fn meet_hosts(&mut self) {
         let mut refused = Vec::new();
         for index in 0..self.places.len() {
+            self.load_ahead(index);
             let view = self.view(&self.places[index]);
             self.hosts.see(&view, resolve::app_proto(view.flow, view.facts));
             if view.is_refused() {
@@ -187,6 +202,7 @@ impl<'a> Join<'a> {
         seen.across.go_on();
         self.tag_of.reserve_exact(self.places.len());
         for flow in 0..self.places.len() {
+            self.load_ahead(flow);
             let place = self.places[flow];
             let view = self.view(&place);
             let tag = self.tags.of(&view, &self.hosts);

@@ -22,6 +22,14 @@ impl Place {
         shards[usize::from(self.shard)].facts(self.number)
     }
 
+    /// Loads the flow and what was found in it; returns something of it.
+    #[inline]
+    pub(super) fn touch(&self, shards: &[Shard]) -> u64 {
+        let shard = &shards[usize::from(self.shard)];
+        let flow = shard.flow(self.number);
+        flow.packets[0] ^ flow.first.frame ^ shard.touch_facts(flow.slot)
+    }
+
     pub(super) fn shard(&self) -> usize {
         usize::from(self.shard)
     }

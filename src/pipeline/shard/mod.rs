@@ -123,10 +123,28 @@ impl Shard {
         self.table.touch(hash)
     }
 
-    /// Loads the flow that [`Shard::touch`] pointed to.
+    /// Loads the flow that [`Shard::touch`] pointed to; returns its place among what is inspected.
     #[inline]
-    pub fn touch_flow(&self, number: FlowNumber) -> u64 {
+    pub fn touch_flow(&self, number: FlowNumber) -> (Slot, u64) {
         self.table.touch_flow(number)
+    }
+
+    /// Loads what a payload of the flow with this place needs first.
+    #[inline]
+    pub fn touch_reader(&self, slot: Slot) -> u64 {
+        match self.inspected.get(slot as usize) {
+            Some(Inspected::Connection(connection)) => connection.touch(),
+            _ => 0,
+        }
+    }
+
+    /// Loads what was found in the flow with this place; returns something of it.
+    #[inline]
+    pub fn touch_facts(&self, slot: Slot) -> u64 {
+        match self.inspected.get(slot as usize) {
+            Some(Inspected::Facts(facts)) => facts.requests,
+            _ => 0,
+        }
     }
 
     /// Ends all inspection: what was still undecided is decided with what there is.

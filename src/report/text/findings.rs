@@ -1,5 +1,6 @@
 //! Findings of one rule from one client to one server, summed: thousands of flows become one line.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
@@ -50,7 +51,7 @@ struct Group {
     severity: Severity,
     sum: Sum,
     services: BTreeSet<String>,
-    pairs: BTreeMap<Pair, PairSum>,
+    pairs: HashMap<Pair, PairSum, foldhash::fast::RandomState>,
     beyond: Sum,
 }
 
@@ -118,25 +119,33 @@ impl Findings {
             self.unchanged += sum.flows;
             return false;
         }
-        if !self.rules.contains_key(&alert.rule.id) {
-            self.rules.insert(alert.rule.id.clone(), Group::new(alert.rule));
-        }
-        let group = self.rules.get_mut(&alert.rule.id).expect("inserted above");
+        let group = match self.rules.get_mut(&alert.rule.id) {
+            Some(group) => group,
+            None => self.rules.entry(alert.rule.id.clone()).or_insert(Group::new(alert.rule)),
+        };
         group.severity = group.severity.max(alert.severity);
         group.sum.add(sum);
         if let Some(service) = alert.tag.service
             && group.services.len() < LIST_MAX
+            && !group.services.contains(service)
         {
             group.services.insert(service.to_owned());
         }
-        let known = group.pairs.contains_key(&pair);
-        if !known && self.pairs >= PAIRS_MAX {
-            group.beyond.add(sum);
-            return false;
+        match group.pairs.entry(pair) {
+            Entry::Occupied(mut known) => {
+                known.get_mut().add(alert, sum);
+                false
+            }
+            Entry::Vacant(_) if self.pairs >= PAIRS_MAX => {
+                group.beyond.add(sum);
+                false
+            }
+            Entry::Vacant(new) => {
+                self.pairs += 1;
+                new.insert(PairSum::new(alert)).add(alert, sum);
+                true
+            }
         }
-        self.pairs += usize::from(!known);
-        group.pairs.entry(pair).or_insert_with(|| PairSum::new(alert)).add(alert, sum);
-        !known
     }
 
     /// Returns what an alert adds to the sums: of an update, only what was not counted before.
@@ -221,7 +230,7 @@ impl Group {
             severity: Severity::Info,
             sum: Sum::default(),
             services: BTreeSet::new(),
-            pairs: BTreeMap::new(),
+            pairs: HashMap::default(),
             beyond: Sum::default(),
         }
     }
@@ -254,7 +263,8 @@ impl Group {
             counted(clients.len() as u64, "client"),
         );
         if !secrets.is_empty() {
-            let word = self.pairs.values().map(|pair| pair.secret_word).find(|w| *w != "secret");
+            let word =
+                self.pairs.values().map(|pair| pair.secret_word).filter(|w| *w != "secret").min();
             let least = at_least(beyond || self.pairs.values().any(|pair| pair.secrets.beyond));
             let secrets = counted(secrets.len() as u64, word.unwrap_or("secret"));
             text = format!("{text} with {least}{secrets}");
@@ -416,16 +426,15 @@ impl<T: PartialEq> Seen<T> {
 impl Seen<String> {
     /// Adds a text of several parts, cut; parts that are all empty add nothing.
     fn add_text(&mut self, parts: &[&str]) {
-        // The commonest cases cost no allocation: nothing, and a request like the one before.
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        if len == 0
-            || (len <= TEXT_MAX && self.values.iter().any(|known| is_joined(known, parts, len)))
-        {
+        if len == 0 || self.beyond {
             return;
         }
-        let chars = || parts.iter().flat_map(|part| part.chars()).take(TEXT_MAX);
-        if chars().next().is_some() && !self.values.iter().any(|known| known.chars().eq(chars())) {
-            self.add(chars().collect());
+        if len > TEXT_MAX {
+            self.add(parts.iter().flat_map(|part| part.chars()).take(TEXT_MAX).collect());
+        } else if !self.values.iter().any(|known| is_joined(known, parts, len)) {
+            // The commonest case, a request like one before, costs no allocation.
+            self.add(parts.concat());
         }
     }
 
