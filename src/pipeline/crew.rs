@@ -5,9 +5,10 @@
 //! calling thread reads ahead of the others by a few blocks and then takes a lane itself.
 
 use std::collections::VecDeque;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::Scope;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 
@@ -32,9 +33,6 @@ const LOOK_AHEAD: usize = 16;
 
 /// Verdicts that may wait to be taken, in batches; what does not fit comes again.
 const VERDICTS_LEN: usize = 64;
-
-/// How long an answer is waited for before it is asked whether the workers still live.
-const DEAD_AFTER: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What the workers have to say about a packet's flow.
 type Verdicts = Vec<(Packet, Verdict)>;
@@ -82,6 +80,7 @@ impl<const OF: usize> Lane<OF> {
                 if !refusals.is_empty() || !counts.is_empty() {
                     self.take_between(done, &mut refusals, &mut counts);
                 }
+                debug_assert_eq!(shard_of(packet.hash) % OF, self.number, "it has another lane");
                 let shard = self.shard(packet.hash);
                 let verdict = shard.packet(packet, &block.bytes, tools);
                 if batch.steers
@@ -240,6 +239,8 @@ struct Floor<'env> {
     blocks: Sender<Block>,
     verdicts: Sender<Verdicts>,
     told: Sender<Answer>,
+    /// A defect ended the work on a batch; the run cannot be whole.
+    failed: Arc<AtomicBool>,
     tools: &'env Tools,
 }
 
@@ -261,11 +262,14 @@ impl Floor<'_> {
         let next = || shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mut batch) = next().batches.pop_front() else { return };
         let mut verdicts = Verdicts::new();
-        let told = shared.lane.lock().unwrap_or_else(PoisonError::into_inner).work(
-            &batch,
-            self.tools,
-            &mut verdicts,
-        );
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            let mut lane = shared.lane.lock().unwrap_or_else(PoisonError::into_inner);
+            lane.work(&batch, self.tools, &mut verdicts)
+        }));
+        let told = worked.unwrap_or_else(|_| {
+            self.failed.store(true, Ordering::Relaxed);
+            None
+        });
         {
             let mut waiting = next();
             waiting.is_taken = !waiting.batches.is_empty();
@@ -295,22 +299,22 @@ impl Floor<'_> {
 }
 
 /// The calling thread, which takes turns with others.
-pub struct Threads<'scope, 'env> {
+pub struct Threads<'env> {
     floor: Floor<'env>,
     ready: Receiver<Turn>,
     batches: Receiver<Batch>,
     blocks: Receiver<Block>,
     verdicts: Receiver<Verdicts>,
     told: Receiver<Answer>,
-    handles: Vec<ScopedJoinHandle<'scope, ()>>,
+    workers: usize,
     spare: Vec<Batch>,
     /// Batches that did not come back yet.
     under_way: usize,
 }
 
-impl<'scope, 'env> Threads<'scope, 'env> {
+impl<'env> Threads<'env> {
     /// Starts so many workers beside the calling thread.
-    pub fn start(
+    pub fn start<'scope>(
         scope: &'scope Scope<'scope, 'env>,
         workers: usize,
         tools: &'env Tools,
@@ -331,14 +335,15 @@ impl<'scope, 'env> Threads<'scope, 'env> {
             blocks: blocks_back,
             verdicts: verdicts_back,
             told: told_back,
+            failed: Arc::default(),
             tools,
         };
-        let (handles, spare) = (Vec::new(), Vec::new());
+        let spare = Vec::new();
         let mut crew =
-            Self { floor, ready, batches, blocks, verdicts, told, handles, spare, under_way: 0 };
+            Self { floor, ready, batches, blocks, verdicts, told, workers: 0, spare, under_way: 0 };
         for worker in 0..workers {
             let (floor, ready) = (crew.floor.clone(), crew.ready.clone());
-            let handle = std::thread::Builder::new()
+            std::thread::Builder::new()
                 .name(format!("worker-{worker}"))
                 .spawn_scoped(scope, move || {
                     while let Ok(Turn::Lane(lane)) = ready.recv() {
@@ -346,7 +351,7 @@ impl<'scope, 'env> Threads<'scope, 'env> {
                     }
                 })
                 .map_err(|error| Error::new(format!("cannot start a worker thread: {error}")))?;
-            crew.handles.push(handle);
+            crew.workers += 1;
         }
         Ok(crew)
     }
@@ -363,16 +368,7 @@ impl<'scope, 'env> Threads<'scope, 'env> {
             self.under_way += 1;
             self.floor.add(lane, batch);
         }
-        let ended = self.help_until(|crew| crew.under_way == 0);
-        self.dismiss();
-        for handle in std::mem::take(&mut self.handles) {
-            match handle.join() {
-                Ok(()) => {}
-                Err(panic) if cfg!(test) => resume_unwind(panic),
-                Err(_) => return Err(worker_died()),
-            }
-        }
-        ended?;
+        self.help_until(|crew| crew.under_way == 0)?;
         let mut by_lane = Vec::new();
         for shared in self.floor.lanes.iter() {
             let mut lane = shared.lane.lock().unwrap_or_else(PoisonError::into_inner);
@@ -394,13 +390,10 @@ impl<'scope, 'env> Threads<'scope, 'env> {
                     self.under_way -= 1;
                     self.spare.push(batch);
                 },
-                default(DEAD_AFTER) => if self.handles.iter().any(ScopedJoinHandle::is_finished) {
-                    return Err(worker_died());
-                },
             }
             self.take_back();
         }
-        Ok(())
+        if self.floor.failed.load(Ordering::Relaxed) { Err(worker_died()) } else { Ok(()) }
     }
 
     /// Takes what came back.
@@ -410,23 +403,18 @@ impl<'scope, 'env> Threads<'scope, 'env> {
             self.spare.push(batch);
         }
     }
+}
 
-    /// Tells the others that there is no more.
-    fn dismiss(&self) {
-        for _ in &self.handles {
+impl Drop for Threads<'_> {
+    /// Tells the others that there is no more, whatever ended the calling thread's part.
+    fn drop(&mut self) {
+        for _ in 0..self.workers {
             self.floor.offer(Turn::End);
         }
     }
 }
 
-impl Drop for Threads<'_, '_> {
-    fn drop(&mut self) {
-        // Whatever ended the calling thread's part, the others must not wait for more of it.
-        self.dismiss();
-    }
-}
-
-impl Crew for Threads<'_, '_> {
+impl Crew for Threads<'_> {
     fn lanes(&self) -> usize {
         LANES
     }

@@ -72,11 +72,8 @@ impl Description {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
             4 if is(b"host") => self.host = self.keep(value),
-            9 if is(b"forwarded") => {
-                if self.forwarded_for.len == 0 {
-                    self.forwarded_for = self.keep(value);
-                }
-            }
+            9 if is(b"forwarded") && self.forwarded_for.len > 0 => {}
+            9 if is(b"forwarded") => self.forwarded_for = self.keep(value),
             10 if is(b":authority") => self.host = self.keep(value),
             10 if is(b"user-agent") => self.user_agent = self.keep(value),
             15 if is(b"x-forwarded-for") => self.forwarded_for = self.keep(value),

@@ -121,7 +121,9 @@ impl Findings {
         }
         let group = match self.rules.get_mut(&alert.rule.id) {
             Some(group) => group,
-            None => self.rules.entry(alert.rule.id.clone()).or_insert(Group::new(alert.rule)),
+            None => {
+                self.rules.entry(alert.rule.id.clone()).or_insert_with(|| Group::new(alert.rule))
+            }
         };
         group.severity = group.severity.max(alert.severity);
         group.sum.add(sum);
@@ -432,7 +434,7 @@ impl Seen<String> {
         }
         if len > TEXT_MAX {
             self.add(parts.iter().flat_map(|part| part.chars()).take(TEXT_MAX).collect());
-        } else if !self.values.iter().any(|known| is_joined(known, parts, len)) {
+        } else if !self.values.iter().any(|known| is_joined(known, parts)) {
             // The commonest case, a request like one before, costs no allocation.
             self.add(parts.concat());
         }
@@ -446,17 +448,9 @@ impl Seen<String> {
     }
 }
 
-/// Tells whether a text is these parts, `len` bytes in all, one behind another.
-fn is_joined(text: &str, parts: &[&str], len: usize) -> bool {
-    let mut rest = text;
-    text.len() == len
-        && parts.iter().all(|part| match rest.strip_prefix(part) {
-            Some(behind) => {
-                rest = behind;
-                true
-            }
-            None => false,
-        })
+/// Tells whether a text is these parts, one behind another.
+fn is_joined(text: &str, parts: &[&str]) -> bool {
+    parts.iter().try_fold(text, |rest, part| rest.strip_prefix(part)) == Some("")
 }
 
 /// Returns what a kind of evidence calls its secrets.
