@@ -23,8 +23,8 @@ use tcp::{Step, Tcp};
 /// the minute between the heartbeats and log lines of the platforms watched here.
 pub const UDP_IDLE_NS: u64 = 180 * 1_000_000_000;
 
-/// Flows in one slab of memory: some 90 KiB, so that 64 shards of an idle tool stay small.
-const SLAB_LEN: usize = 512;
+/// Flows in one slab of memory: some 24 KiB, so that 64 shards of an idle tool stay small.
+const SLAB_LEN: usize = 128;
 
 /// What the owner of the table keeps for a flow elsewhere.
 pub type Slot = u32;

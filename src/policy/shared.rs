@@ -8,8 +8,11 @@ use crate::inspect::EvidenceKind;
 use crate::inspect::secret::Fingerprint;
 use crate::packet::At;
 
-/// Secrets that are followed over a run: some 100 bytes each, and more than a platform issues in an hour.
+/// Secrets that are followed over a run: some 130 bytes each, and more than a platform issues in an hour.
 const SECRETS_MAX: usize = 1 << 18;
+
+/// Secrets in one slab: some 100 KB.
+const SLAB_LEN: usize = 1 << 10;
 
 /// Addresses that are kept of one secret: enough to show that it is shared.
 const ADDRESSES_MAX: usize = 16;
@@ -19,23 +22,35 @@ const ADDRESSES_MAX: usize = 16;
 /// Whoever was itself given the secret by somebody passes it on, as a proxy does, and is no client.
 #[derive(Debug, Default)]
 pub struct TokenUse {
-    secrets: HashMap<Fingerprint, Use>,
+    /// Where each secret is in `uses`. Fingerprints are keyed: nobody chooses where they fall.
+    secrets: HashMap<Fingerprint, u32, foldhash::fast::RandomState>,
+    /// In slabs, which stay where they are when there are more.
+    uses: Vec<Vec<Use>>,
     /// Secrets that a second client presented since the last question.
     fresh: Vec<Fingerprint>,
     beyond: u64,
 }
 
+/// What is known of one secret. Nearly all have one client and one server, which need no room of their own.
 #[derive(Debug)]
 struct Use {
     kind: EvidenceKind,
-    /// Who presented it, the first one first.
-    clients: Vec<Client>,
-    /// To whom.
-    servers: Vec<IpAddr>,
-    last: At,
-    count: u64,
     /// It was told that several clients present it.
     told: bool,
+    /// Who presented it first.
+    client: Client,
+    /// To whom.
+    server: IpAddr,
+    last: At,
+    count: u64,
+    more: Option<Box<More>>,
+}
+
+/// Who else presented a secret, and to whom else.
+#[derive(Debug, Default)]
+struct More {
+    clients: Vec<Client>,
+    servers: Vec<IpAddr>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -71,25 +86,44 @@ impl TokenUse {
         let evidence = facts.evidence.iter().filter(|evidence| is_presented(evidence.kind));
         for evidence in evidence {
             for (fingerprint, count) in &evidence.secrets {
-                if self.secrets.len() >= SECRETS_MAX && !self.secrets.contains_key(fingerprint) {
-                    self.beyond += 1;
-                    continue;
-                }
                 let client =
                     Client { address: subject.initiator.ip(), flow, first: evidence.first };
-                let known = self.secrets.entry(*fingerprint).or_insert_with(|| Use {
+                let server = subject.responder.ip();
+                let Some(known) = self.used(*fingerprint, || Use {
                     kind: evidence.kind,
-                    clients: Vec::new(),
-                    servers: Vec::new(),
+                    told: false,
+                    client,
+                    server,
                     last: evidence.last,
                     count: 0,
-                    told: false,
-                });
-                if known.see(client, subject.responder.ip(), evidence.last, *count) {
+                    more: None,
+                }) else {
+                    self.beyond += 1;
+                    continue;
+                };
+                if known.see(client, server, evidence.last, *count) {
                     self.fresh.push(*fingerprint);
                 }
             }
         }
+    }
+
+    /// Returns what is known of a secret, made when it is new; `None` when there are too many.
+    fn used(&mut self, fingerprint: Fingerprint, first: impl FnOnce() -> Use) -> Option<&mut Use> {
+        let len = self.secrets.len();
+        let number = match self.secrets.get(&fingerprint) {
+            Some(number) => *number as usize,
+            None if len >= SECRETS_MAX => return None,
+            None => {
+                if len.is_multiple_of(SLAB_LEN) {
+                    self.uses.push(Vec::with_capacity(SLAB_LEN));
+                }
+                self.uses.last_mut()?.push(first());
+                self.secrets.insert(fingerprint, u32::try_from(len).ok()?);
+                len
+            }
+        };
+        Some(&mut self.uses[number / SLAB_LEN][number % SLAB_LEN])
     }
 
     /// Returns the secrets of which it showed since the last call that several clients present them, in the
@@ -99,22 +133,23 @@ impl TokenUse {
         let mut shared: Vec<SharedToken> = fresh
             .iter()
             .filter_map(|fingerprint| {
-                let used = self.secrets.get_mut(fingerprint)?;
-                let passes_on = |client: &&Client| used.servers.contains(&client.address);
+                let number = *self.secrets.get(fingerprint)? as usize;
+                let used = &mut self.uses[number / SLAB_LEN][number % SLAB_LEN];
+                let passes_on = |client: &&Client| used.servers().any(|at| at == client.address);
                 let clients: Vec<&Client> =
-                    used.clients.iter().filter(|client| !passes_on(client)).collect();
+                    used.clients().filter(|client| !passes_on(client)).collect();
                 let second = *clients.get(1)?;
-                let clients = clients.iter().map(|client| client.address).collect();
-                used.told = true;
-                Some(SharedToken {
+                let token = SharedToken {
                     fingerprint: *fingerprint,
                     kind: used.kind,
-                    clients,
+                    clients: clients.iter().map(|client| client.address).collect(),
                     count: used.count,
                     flow: second.flow,
                     first: second.first,
                     last: used.last,
-                })
+                };
+                used.told = true;
+                Some(token)
             })
             .collect();
         shared.sort_by_key(|token| (token.first, token.flow, token.fingerprint));
@@ -129,19 +164,30 @@ impl TokenUse {
 }
 
 impl Use {
+    /// Returns who presented it, the first one first.
+    fn clients(&self) -> impl Iterator<Item = &Client> {
+        std::iter::once(&self.client).chain(self.more.iter().flat_map(|more| &more.clients))
+    }
+
+    /// Returns to whom it was presented.
+    fn servers(&self) -> impl Iterator<Item = IpAddr> {
+        let others = self.more.iter().flat_map(|more| &more.servers);
+        std::iter::once(self.server).chain(others.copied())
+    }
+
     /// Takes one more use; tells whether a client is new that makes the secret a shared one.
     fn see(&mut self, client: Client, server: IpAddr, last: At, count: u64) -> bool {
-        let is_new = self.clients.len() < ADDRESSES_MAX
-            && !self.clients.iter().any(|known| known.address == client.address);
+        let is_new = self.clients().all(|known| known.address != client.address)
+            && self.clients().count() < ADDRESSES_MAX;
         if is_new {
-            self.clients.push(client);
+            self.more.get_or_insert_default().clients.push(client);
         }
-        if self.servers.len() < ADDRESSES_MAX && !self.servers.contains(&server) {
-            self.servers.push(server);
+        if self.servers().all(|known| known != server) && self.servers().count() < ADDRESSES_MAX {
+            self.more.get_or_insert_default().servers.push(server);
         }
         self.last = self.last.max(last);
         self.count += count;
-        is_new && self.clients.len() > 1 && !self.told
+        is_new && !self.told
     }
 }
 

@@ -62,10 +62,11 @@ impl Presented {
         self.has_line = false;
     }
 
-    /// Evaluates whole lines of a head; may be called again with the next ones.
-    pub(super) fn lines(&mut self, lines: &[u8], at: At, context: &Context<'_>) {
+    /// Evaluates whole lines of a head; may be called again with the next ones. Returns the head's length,
+    /// where its end is there.
+    pub(super) fn lines(&mut self, lines: &[u8], at: At, context: &Context<'_>) -> Option<usize> {
         let mut line: &[u8] = &[];
-        for_each_line(
+        let end = for_each_line(
             lines,
             |first| line = first,
             |name, value| self.header(name, &value, at, context),
@@ -74,6 +75,7 @@ impl Presented {
             let (method, target) = request_line(line);
             self.request(method, target, at, context);
         }
+        end
     }
 
     /// Tells whether an OAuth token was presented.

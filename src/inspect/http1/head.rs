@@ -184,22 +184,27 @@ pub(super) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut behind = from;
     while let Some(at) = line_end(bytes.get(behind..)?) {
         behind += at + 1;
-        if bytes[behind - 1] != b'\n' {
-            continue;
-        }
-        match bytes.get(behind..) {
-            Some([b'\n', ..]) => return Some(behind + 1),
-            Some([b'\r', b'\n', ..]) => return Some(behind + 2),
-            Some([b'\r', b'\r', rest @ ..]) => {
-                let returns = rest.iter().take_while(|byte| **byte == b'\r').count();
-                if rest.get(returns) == Some(&b'\n') {
-                    return Some(behind + 2 + returns + 1);
-                }
-            }
-            _ => {}
+        if bytes[behind - 1] == b'\n'
+            && let Some(blank) = blank_line(&bytes[behind..])
+        {
+            return Some(behind + blank);
         }
     }
     None
+}
+
+/// Returns the length of the empty line at the beginning of `bytes`, where one ends in a line feed.
+#[inline]
+fn blank_line(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b'\n', ..] => Some(1),
+        [b'\r', b'\n', ..] => Some(2),
+        [b'\r', b'\r', rest @ ..] => {
+            let returns = rest.iter().take_while(|byte| **byte == b'\r').count();
+            (rest.get(returns) == Some(&b'\n')).then_some(2 + returns + 1)
+        }
+        _ => None,
+    }
 }
 
 /// Bytes that are looked at eight at a time before a search with a wider step begins, which costs more to
@@ -256,15 +261,19 @@ pub(super) fn whole_lines(bytes: &[u8]) -> usize {
 }
 
 /// Calls `each` with every header line: name without what is around it, unfolded value. The first line is
-/// handed to `first` unless it is a header itself; it cannot be folded.
+/// handed to `first` unless it is a header itself; it cannot be folded. Returns the length of the head with
+/// the blank line that ends it, as [`head_end`] does; `None` where only some of its lines are there.
 pub(super) fn for_each_line<'a>(
     head: &'a [u8],
     mut first: impl FnMut(&'a [u8]),
     mut each: impl FnMut(&'a [u8], Cow<'a, [u8]>),
-) {
+) -> Option<usize> {
     let mut is_first = true;
     let mut rest = head;
     while let Some((line, behind)) = next_line(rest) {
+        if let Some(blank) = end_behind(head, rest) {
+            return Some(head.len() - rest.len() + blank);
+        }
         rest = behind;
         let was_first = std::mem::take(&mut is_first);
         // Names are short: a plain loop has it before a search has begun.
@@ -284,6 +293,15 @@ pub(super) fn for_each_line<'a>(
             each(name, Cow::Borrowed(value));
         }
     }
+    None
+}
+
+/// Returns the length of the blank line at the beginning of the `rest` of a head, if it ends the head.
+#[inline]
+fn end_behind(head: &[u8], rest: &[u8]) -> Option<usize> {
+    let may_end = matches!(rest, [b'\r' | b'\n', ..]);
+    let before = (head.len() - rest.len()).checked_sub(1).filter(|_| may_end)?;
+    if head[before] == b'\n' { blank_line(rest) } else { None }
 }
 
 /// Joins a value with the lines that continue it (RFC 9112 §5.2); returns what is behind these.
@@ -301,10 +319,11 @@ fn unfold<'a>(value: &[u8], mut rest: &'a [u8]) -> (Vec<u8>, &'a [u8]) {
     (whole, rest)
 }
 
-/// Reads lines of a response's head: its status, where the first line tells it, and its framing.
-pub(super) fn response(lines: &[u8], framing: &mut Framing) -> Option<u16> {
+/// Reads lines of a response's head: its status, where the first line tells it, and its framing. Returns
+/// its length too, where its end is there.
+pub(super) fn response(lines: &[u8], framing: &mut Framing) -> (Option<u16>, Option<usize>) {
     let mut status = None;
-    for_each_line(
+    let end = for_each_line(
         lines,
         |line| {
             let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -313,7 +332,7 @@ pub(super) fn response(lines: &[u8], framing: &mut Framing) -> Option<u16> {
         },
         |name, value| framing.note(name, &value),
     );
-    status
+    (status, end)
 }
 
 /// Reads a status code.

@@ -1,7 +1,7 @@
 //! What is done when a message's head is whole, and when its body ends.
 
 use super::answers::Asked;
-use super::head::{self, Method};
+use super::head::{self, Framing, Method};
 use super::switch::{Next, Upgrade};
 use super::{Content, Description, Http1, State};
 use crate::inspect::facts::Protocol;
@@ -14,22 +14,51 @@ use crate::packet::Side;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
 impl Http1 {
-    /// Takes a whole head.
+    /// Takes a whole head, of which long parts may have been evaluated before.
     pub(super) fn message(&mut self, side: Side, head: &[u8], context: &mut Context<'_>) {
         if side == self.client {
+            self.presented.lines(head, self.requests.start, context);
             self.request(head, context);
         } else {
-            self.response(head, context);
+            let (known, mut framing) = std::mem::take(&mut self.answer);
+            let (status, _) = head::response(head, &mut framing);
+            self.response(head, known.or(status), framing, context);
         }
     }
 
+    /// Takes a head where all of it lies at the beginning of `bytes`, as most do; returns its length.
+    pub(super) fn whole_message(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        context: &mut Context<'_>,
+    ) -> Option<usize> {
+        if side == self.client {
+            self.presented.clear();
+            self.spilled = None;
+            let Some(end) = self.presented.lines(bytes, self.requests.start, context) else {
+                // It is read again when the rest is there.
+                self.presented.clear();
+                return None;
+            };
+            self.request(&bytes[..end], context);
+            return Some(end);
+        }
+        self.answer = Default::default();
+        let mut framing = Framing::default();
+        let (status, end) = head::response(bytes, &mut framing);
+        self.response(&bytes[..end?], status, framing, context);
+        end
+    }
+
+    /// Goes on behind a request's head, whose lines were evaluated.
     fn request(&mut self, head: &[u8], context: &mut Context<'_>) {
         if head == PREFACE {
             self.go_on_with(Upgrade::Http2, head, context);
             self.pass(self.client, self.requests.start, head, context);
             return;
         }
-        let has_bearer = self.request_lines(head, context);
+        let has_bearer = self.report_request(head, context);
         context.facts.requests += 1;
         let at = self.requests.start;
         let framing = self.presented.framing;
@@ -47,10 +76,10 @@ impl Http1 {
         }
     }
 
-    /// Evaluates the last lines of a head; tells whether it presents an OAuth token.
-    pub(super) fn request_lines(&mut self, lines: &[u8], context: &mut Context<'_>) -> bool {
+    /// Counts what a request's head presents, of which these are the last lines; tells whether that is an
+    /// OAuth token.
+    pub(super) fn report_request(&mut self, lines: &[u8], context: &mut Context<'_>) -> bool {
         let at = self.requests.start;
-        self.presented.lines(lines, at, context);
         let has_bearer = self.presented.has_bearer();
         let spilled = self.spilled.take();
         let named = &context.options.auth_headers;
@@ -69,10 +98,15 @@ impl Http1 {
         has_bearer
     }
 
-    fn response(&mut self, head: &[u8], context: &mut Context<'_>) {
-        let (known, mut framing) = std::mem::take(&mut self.answer);
-        let status = head::response(head, &mut framing);
-        let status = known.or(status).unwrap_or(0);
+    /// Goes on behind a response's head.
+    fn response(
+        &mut self,
+        head: &[u8],
+        status: Option<u16>,
+        framing: Framing,
+        context: &mut Context<'_>,
+    ) {
+        let status = status.unwrap_or(0);
         context.facts.wso2_server |= framing.wso2_server;
         if (100..200).contains(&status) && status != 101 {
             self.responses.state = State::Start;

@@ -204,8 +204,6 @@ impl Http1 {
         }
         self.requests.state = State::Head;
         self.requests.start = at;
-        self.presented.clear();
-        self.spilled = None;
         blank
     }
 
@@ -220,11 +218,10 @@ impl Http1 {
             return end + 1;
         }
         if half.held.is_empty() {
-            if let Some(end) = head_end(bytes, 0) {
-                self.message(side, &bytes[..end], context);
+            if let Some(end) = self.whole_message(side, bytes, context) {
                 return end;
             }
-            half.held.extend_from_slice(bytes);
+            self.half(side).held.extend_from_slice(bytes);
         } else {
             let known = half.held.len();
             half.held.extend_from_slice(bytes);
@@ -270,7 +267,7 @@ impl Http1 {
             description.lines(&whole, &context.options.auth_headers);
             self.presented.lines(&whole, self.requests.start, context);
         } else {
-            let status = head::response(&whole, &mut self.answer.1);
+            let (status, _) = head::response(&whole, &mut self.answer.1);
             self.answer.0 = self.answer.0.or(status);
         }
     }
@@ -317,7 +314,8 @@ impl Http1 {
         if whole.is_empty() && self.spilled.is_none() {
             return;
         }
-        self.request_lines(whole, context);
+        self.presented.lines(whole, self.requests.start, context);
+        self.report_request(whole, context);
         context.facts.requests += 1;
     }
 

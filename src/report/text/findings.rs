@@ -51,7 +51,8 @@ struct Group {
     severity: Severity,
     sum: Sum,
     services: BTreeSet<String>,
-    pairs: HashMap<Pair, PairSum, foldhash::fast::RandomState>,
+    /// Boxed: the map may grow without moving them.
+    pairs: HashMap<Pair, Box<PairSum>, foldhash::fast::RandomState>,
     beyond: Sum,
 }
 
@@ -144,7 +145,7 @@ impl Findings {
             }
             Entry::Vacant(new) => {
                 self.pairs += 1;
-                new.insert(PairSum::new(alert)).add(alert, sum);
+                new.insert(Box::new(PairSum::new(alert))).add(alert, sum);
                 true
             }
         }
