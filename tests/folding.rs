@@ -88,7 +88,7 @@ impl Watcher for Rules<'_> {
             inputs: Vec::new(),
         };
         let Self { catalog, site, policy, past } = *self;
-        Setting { catalog, site, policy, past, fail_on: Severity::High, provenance }
+        Setting { catalog, site, policy, past, fail_on: Severity::High, threads: true, provenance }
     }
 
     fn pulse(&mut self, _status: &Status, _carried: &mut Carried) -> Result<()> {

@@ -149,7 +149,9 @@ pub fn report(data: &[u8]) {
     let fail_on = Severity::Low;
     let (catalog, site) = (Catalog::embedded(), &*SITE);
     let past = Past::default();
-    let setting = Setting { catalog, site, policy: &POLICY, past: &past, fail_on, provenance };
+    let threads = false;
+    let setting =
+        Setting { catalog, site, policy: &POLICY, past: &past, fail_on, threads, provenance };
     let [lines, page, sarif, junit]: [Written; 4] = Default::default();
     let found = Found::default();
     let mut outputs = Outputs::default();

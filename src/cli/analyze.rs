@@ -12,10 +12,10 @@ use crate::capture::file::{self, Files, Input};
 use crate::capture::{InputSummary, Source};
 use crate::error::{Error, Result};
 use crate::packet::Timestamp;
-use crate::pipeline::Config;
 use crate::pipeline::bounded::{self, Limit};
 use crate::pipeline::join::{self, Setting};
 use crate::pipeline::scrub::Reading;
+use crate::pipeline::{Config, Workers};
 use crate::report::summary::{Outcome, Summary};
 
 /// Arguments of `analyze`.
@@ -89,6 +89,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         policy: &known.policy,
         past: &known.past,
         fail_on: args.run.fail_on.into(),
+        threads: workers != Workers::Inline,
         provenance,
     };
     let limit = Limit { memory: args.run.memory_limit, setting: &setting };

@@ -220,6 +220,7 @@ impl LiveWatcher<'_> {
             policy: &known.policy,
             past: &known.past,
             fail_on: self.args.run.fail_on.into(),
+            threads: false,
             provenance: self.args.run.provenance(known),
         }
     }

@@ -82,6 +82,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         site: &site,
         policy: &policy,
         fail_on: Severity::Critical,
+        threads: false,
         provenance: Provenance {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             catalog_sha256: catalog.content_hash(),

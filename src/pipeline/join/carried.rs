@@ -39,7 +39,7 @@ impl Carried {
     /// Adds what became of the frames of flows that were let go.
     pub fn add_to(&self, ledger: &mut Ledger) {
         if let Some(seen) = &self.seen {
-            ledger.add(&seen.ledger);
+            ledger.add(&seen.sums.ledger);
         }
     }
 
@@ -73,8 +73,8 @@ impl Carried {
         self.flows += parts.len() as u64;
         let mut seen = self.seen(gathered, setting);
         for part in parts.iter().filter(|part| part.evicted) {
-            seen.ledger.point(part.flow.point).evicted += 1;
-            seen.blind.evicted += u64::from(part.undecided);
+            seen.sums.ledger.point(part.flow.point).evicted += 1;
+            seen.sums.blind.evicted += u64::from(part.undecided);
         }
         gathered.shards = vec![shard_of(parts)];
         let mut join = Join::new(gathered, points, setting, self);
@@ -93,7 +93,7 @@ impl Carried {
     /// Goes over to other rules: what the sums are numbered by has other numbers now.
     pub fn renumber(&mut self, from: &Setting<'_>, to: &Setting<'_>) {
         if let Some(seen) = &mut self.seen {
-            seen.totals.renumber(from.catalog, to.catalog);
+            seen.sums.totals.renumber(from.catalog, to.catalog);
             seen.findings.renumber(from.policy, to.policy);
             seen.across.renew(to);
         }

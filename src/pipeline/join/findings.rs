@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::across::Across;
 use super::records::Around;
 use super::tags::Tagged;
 use super::told::Told;
@@ -139,25 +140,25 @@ impl<'a> Join<'a> {
         flow: usize,
         view: &View<'_>,
         tagged: &Tagged<'_>,
-        seen: &mut Seen,
+        (findings, across): (&mut Findings, &mut Across),
         told: &Told,
     ) {
         let Setting { policy, site, .. } = self.setting;
         let subject = self.subject(view, tagged);
-        let mut of_flow = std::mem::take(&mut seen.findings.of_flow);
+        let mut of_flow = std::mem::take(&mut findings.of_flow);
         policy.judge(&subject, site, &mut of_flow);
-        seen.across.see(self.setting, flow, view, &subject, &mut of_flow);
+        across.see(self.setting, flow, view, &subject, &mut of_flow);
         if !of_flow.is_empty() {
             let flow = u32::try_from(flow).expect("fewer flows than 32 bits name");
-            seen.findings.flows.push(flow);
+            findings.flows.push(flow);
         }
         for mut finding in of_flow.drain(..) {
             if let Some(rule) = told.rule_of(view.flow, &finding, policy) {
                 finding.rule = rule;
             }
-            self.note(&finding, &subject, &mut seen.findings);
+            self.note(&finding, &subject, findings);
         }
-        seen.findings.of_flow = of_flow;
+        findings.of_flow = of_flow;
     }
 
     /// Takes a finding into the sums.

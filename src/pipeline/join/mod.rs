@@ -16,6 +16,7 @@ mod hosts;
 mod past;
 mod places;
 mod records;
+mod sums;
 mod tags;
 mod told;
 mod verdict;
@@ -31,7 +32,6 @@ use crate::report::summary::{Provenance, RunRecord, Summary, Totals as TotalsRec
 use crate::site::Site;
 
 use super::Gathered;
-use super::ledger::Ledger;
 use super::outputs::Outputs;
 use across::Across;
 pub use carried::Carried;
@@ -39,10 +39,9 @@ use findings::Findings;
 use hosts::Hosts;
 pub use past::Past;
 use places::Place;
+use sums::{Scene, Summer, Sums};
 use tags::{TagNumber, Tags};
 use told::Told;
-use totals::{Item, Totals};
-use verdict::Blind;
 use view::View;
 
 /// What the join goes by.
@@ -57,6 +56,8 @@ pub struct Setting<'a> {
     pub past: &'a Past,
     /// From which severity on a finding fails the run.
     pub fail_on: Severity,
+    /// The join may use a second thread.
+    pub threads: bool,
     /// The user's own words for what was left out.
     pub provenance: Provenance,
 }
@@ -68,8 +69,8 @@ impl<'a> Setting<'a> {
     }
 }
 
-/// Flows that are loaded before the first of them is looked at.
-const LOOK_AHEAD: usize = 16;
+/// Flows for which a second thread is worth its start.
+const THREADS_FLOWS_MIN: usize = 8192;
 
 /// Everything that the join looks at.
 struct Join<'a> {
@@ -87,9 +88,7 @@ struct Join<'a> {
 struct Seen {
     findings: Findings,
     across: Across,
-    totals: Totals,
-    ledger: Ledger,
-    blind: Blind,
+    sums: Sums,
 }
 
 impl Seen {
@@ -97,9 +96,7 @@ impl Seen {
         Self {
             findings: Findings::new(setting.policy, gathered.front.span),
             across: Across::new(setting),
-            totals: Totals::default(),
-            ledger: Ledger::default(),
-            blind: Blind::default(),
+            sums: Sums::default(),
         }
     }
 }
@@ -163,15 +160,9 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// Loads some flows and their facts at once, so that the cache misses overlap; called with each index.
-    #[inline]
-    fn load_ahead(&self, index: usize) {
-        if index.is_multiple_of(LOOK_AHEAD) {
-            let shards = &self.gathered.shards;
-            let ahead = self.places[index..].iter().take(LOOK_AHEAD);
-            let loaded = ahead.fold(0, |loaded, place| loaded ^ place.touch(shards));
-            std::hint::black_box(loaded);
-        }
+    fn scene(&self) -> Scene<'_> {
+        let shards = &self.gathered.shards;
+        Scene { catalog: self.setting.catalog, shards, places: &self.places }
     }
 
     fn view(&self, place: &Place) -> View<'a> {
@@ -183,7 +174,7 @@ impl<'a> Join<'a> {
     fn meet_hosts(&mut self) {
         let mut refused = Vec::new();
         for index in 0..self.places.len() {
-            self.load_ahead(index);
+            self.scene().load_ahead(index);
             let view = self.view(&self.places[index]);
             self.hosts.see(&view, resolve::app_proto(view.flow, view.facts));
             if view.is_refused() {
@@ -199,52 +190,31 @@ impl<'a> Join<'a> {
 
     /// Says of each flow what it is, judges it, and puts it into the sums and its frames into the ledger.
     fn look(&mut self, seen: &mut Seen, told: &Told) {
-        seen.across.go_on();
+        let Seen { findings, across, sums } = seen;
+        across.go_on();
         self.tag_of.reserve_exact(self.places.len());
-        for flow in 0..self.places.len() {
-            self.load_ahead(flow);
-            let place = self.places[flow];
-            let view = self.view(&place);
-            let tag = self.tags.of(&view, &self.hosts);
-            self.tag_of.push(tag);
-            let tagged = self.tags.tagged(tag);
-            let service = tagged.tag.service().map(|candidate| candidate.service);
-            self.judge(flow, &view, tagged, seen, told);
-            self.count_frames(&place, &view, service.is_some(), &mut seen.ledger);
-            seen.blind.see(&view);
-            let responder = view.responder();
-            let item = Item {
-                client: view.initiator().ip(),
-                port: (responder.port(), view.transport()),
-                app_proto: resolve::app_proto(view.flow, view.facts),
-                packets: view.flow.packets_total(),
-                bytes: view.flow.bytes_total(),
-                handshake_ns: view.flow.handshake_ns,
+        let places = std::mem::take(&mut self.places);
+        let shards = &self.gathered.shards;
+        let scene = Scene { catalog: self.setting.catalog, shards, places: &places };
+        std::thread::scope(|scope| {
+            let is_many = places.len() >= THREADS_FLOWS_MIN;
+            let mut summer = if self.setting.threads && is_many {
+                Summer::start(scope, scene, sums)
+            } else {
+                Summer::Here { scene, sums, next: 0 }
             };
-            seen.totals.add(&item, responder.ip(), service);
-        }
-    }
-
-    /// A flow's frames may have been seen at several points.
-    fn count_frames(&self, place: &Place, view: &View<'_>, classified: bool, ledger: &mut Ledger) {
-        let shard = &self.gathered.shards[place.shard()];
-        let mut here = view.flow.packets_total();
-        let mut add = |point, frames: u64| {
-            let at = ledger.point(point);
-            *(if classified { &mut at.classified } else { &mut at.unclassified }) += frames;
-        };
-        for (point, frames) in shard.elsewhere(place.number()) {
-            here = here.saturating_sub(frames);
-            add(point, frames);
-        }
-        add(view.flow.point, here);
-        if let Some(facts) = view.facts {
-            let uninspected = &mut ledger.point(view.flow.point).uninspected;
-            // Cut frames were counted as such when they came in.
-            for reason in facts.uninspected.names().filter(|reason| *reason != "snaplen") {
-                *uninspected.entry(reason).or_default() += 1;
+            for (flow, place) in places.iter().enumerate() {
+                scene.load_ahead(flow);
+                let view = scene.view(place);
+                let tag = self.tags.of(&view, &self.hosts);
+                self.tag_of.push(tag);
+                let tagged = self.tags.tagged(tag);
+                summer.add(tagged.tag.service().map(|candidate| candidate.service));
+                self.judge(flow, &view, tagged, (findings, across), told);
             }
-        }
+            summer.end();
+        });
+        self.places = places;
     }
 
     fn summary(&self, seen: &Seen, inputs: &[InputSummary]) -> Summary {
@@ -253,19 +223,19 @@ impl<'a> Join<'a> {
         let mut provenance = self.setting.provenance.clone();
         provenance.inputs = inputs.iter().map(Into::into).collect();
         let mut ledger = self.gathered.front.ledger.clone();
-        ledger.add(&seen.ledger);
+        ledger.add(&seen.sums.ledger);
         Summary {
             timestamp: end_of(self.gathered),
             verdict: self.verdict(seen, &ledger, inputs),
             totals: TotalsRecord {
-                traffic: seen.totals.all(),
-                hosts: seen.totals.hosts(),
+                traffic: seen.sums.totals.all(),
+                hosts: seen.sums.totals.hosts(),
                 start: span.map(|(start, _)| start),
                 end: span.map(|(_, end)| end),
             },
-            roles: seen.totals.by_role(catalog),
-            services: seen.totals.by_service(catalog),
-            unclassified: seen.totals.unclassified(),
+            roles: seen.sums.totals.by_role(catalog),
+            services: seen.sums.totals.by_service(catalog),
+            unclassified: seen.sums.totals.unclassified(),
             ledger: ledger::record(&ledger, self.points),
             zones: seen.across.zones(self.setting),
             rules: self.rule_totals(&seen.findings),

@@ -50,7 +50,8 @@ pub(super) fn in_order(shards: &[Shard]) -> Vec<Place> {
             shard: shard_number,
         }));
     }
-    places.sort_unstable_by(|a, b| {
+    // Stable: each shard's flows are nearly in order, which that makes use of.
+    places.sort_by(|a, b| {
         let key = |place: &Place| place.flow(shards).key;
         a.first_frame.cmp(&b.first_frame).then_with(|| key(a).cmp(&key(b)))
     });

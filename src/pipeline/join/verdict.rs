@@ -33,9 +33,9 @@ impl Join<'_> {
     /// Judges the run.
     pub(super) fn verdict(&self, seen: &Seen, ledger: &Ledger, inputs: &[InputSummary]) -> Verdict {
         let mut doubts = Doubts::default();
-        doubts.add(Doubt::Hole, seen.blind.holes);
-        doubts.add(Doubt::Snaplen, seen.blind.cuts);
-        doubts.add(Doubt::Evicted, seen.blind.evicted);
+        doubts.add(Doubt::Hole, seen.sums.blind.holes);
+        doubts.add(Doubt::Snaplen, seen.sums.blind.cuts);
+        doubts.add(Doubt::Evicted, seen.sums.blind.evicted);
         let Dropped { kernel, ring, queue } = ledger.total().dropped;
         doubts.add(Doubt::Dropped, kernel + ring + queue);
         let broken = inputs.iter().filter(|input| input.broken.is_some());

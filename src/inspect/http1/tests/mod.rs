@@ -345,8 +345,8 @@ proptest! {
     fn reading_a_heads_lines_finds_the_end_that_a_search_finds(
         bytes in prop::collection::vec(prop::sample::select(b"\r\n\r\n a:\tGET /\0".to_vec()), 0..60),
     ) {
-        let end = super::head::for_each_line(&bytes, |_| {}, |_, _| {});
-        prop_assert_eq!(end, super::head::head_end(&bytes, 0));
+        let end = head::for_each_line(&bytes, |_| {}, |_, _| {});
+        prop_assert_eq!(end, head_end(&bytes, 0));
     }
 
     #[test]
