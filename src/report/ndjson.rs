@@ -86,7 +86,7 @@ impl Formatter for Careful {
         fragment: &str,
     ) -> io::Result<()> {
         // serde_json has taken out everything below a space.
-        if fragment.bytes().all(|byte| byte < 0x7f) {
+        if fragment.is_ascii() && memchr::memchr(0x7f, fragment.as_bytes()).is_none() {
             return writer.write_all(fragment.as_bytes());
         }
         let mut clean = 0;
