@@ -60,7 +60,7 @@ pub(super) struct RunArgs {
     /// Threads in all; 1 reads and looks on one thread [default: the processors, up to 4]
     #[arg(long, value_name = "N")]
     pub(super) workers: Option<NonZeroUsize>,
-    /// Memory for flows and what is held of them, as in 512M
+    /// Memory that the run stays below, as in 512M; at least 192M for that
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size)]
     pub(super) memory_limit: u64,
     /// Show user names instead of their fingerprints

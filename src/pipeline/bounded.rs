@@ -1,10 +1,10 @@
 //! A run over files within a memory limit.
 //!
-//! Every so many frames the shards are asked for room. A shard that has none lets flows go: what ended,
-//! then attempts that nobody answered, then what is decided, and what is still looked into last. These
-//! flows are judged, written and summed up at once, and then forgotten. The questions stand at the same
-//! frames of a file however many workers there are, and each shard answers for itself, so that the report
-//! does not depend on who shares the work.
+//! When the frames since the last question may have filled what was free then, the shards are asked for
+//! room. A shard that has none lets flows go: what ended, then attempts that nobody answered, then what is
+//! decided, and what is still looked into last. These flows are judged, written and summed up at once, and
+//! then forgotten. The questions stand at the same frames of a file however many workers there are, and
+//! each shard answers for itself, so that the report does not depend on who shares the work.
 
 use crate::capture::Source;
 use crate::error::Result;
@@ -14,15 +14,11 @@ use super::crew::{Alone, Threads};
 use super::front::{Batch, Crew, Front};
 use super::join::{Carried, Setting};
 use super::outputs::Outputs;
-use super::shard::Ask;
-use super::{Config, Gathered, SHARDS, Workers};
+use super::shard::{Ask, FRAME_COST_MAX};
+use super::{Config, Gathered, SHARDS, Workers, flows_budget};
 
-/// Frames between two questions: in between the flows grow by some 50 MB at most.
-const ASK_EVERY: u64 = 1 << 18;
-
-/// What the limit stands to the flows' cost as: the allocator's own, the join's lists and the blocks come
-/// on top of what is counted.
-const COUNTED_SHARE: u64 = 2;
+/// Frames between two questions at least, as each has every thread wait: some 14 MB of new flows.
+const ASK_FRAMES_MIN: u64 = 1 << 16;
 
 /// How much memory flows may take, and what is made of those that go.
 pub struct Limit<'a> {
@@ -43,7 +39,7 @@ pub fn gather(
     let mut run = Run {
         gathered: Gathered { front: Front::new(config), shards: Vec::new() },
         carried: Carried::default(),
-        asked_frames: 0,
+        asked: Asked::default(),
         turn: 0,
     };
     let shards = match config.workers {
@@ -67,8 +63,16 @@ pub fn gather(
 struct Run {
     gathered: Gathered,
     carried: Carried,
-    asked_frames: u64,
+    asked: Asked,
     turn: u32,
+}
+
+/// How things stood at the last question.
+#[derive(Default)]
+struct Asked {
+    frames: u64,
+    wire_bytes: u64,
+    cost: u64,
 }
 
 impl Run {
@@ -82,13 +86,21 @@ impl Run {
     ) -> Result<()> {
         let mut batches: Vec<Batch> = (0..crew.lanes()).map(|_| crew.batch()).collect();
         while self.gathered.front.step(source, config, crew, &mut batches)? {
-            if self.gathered.front.frames - self.asked_frames >= ASK_EVERY {
-                self.asked_frames = self.gathered.front.frames;
+            if self.may_be_full(limit) {
                 self.make_room(source, crew, limit, outputs)?;
             }
         }
         self.gathered.front.close(source);
         Ok(())
+    }
+
+    /// Tells whether what came since the last question may have filled what was free.
+    fn may_be_full(&self, limit: &Limit<'_>) -> bool {
+        let front = &self.gathered.front;
+        let frames = front.frames - self.asked.frames;
+        let held = front.wire_bytes - self.asked.wire_bytes;
+        let cost = self.asked.cost + frames * FRAME_COST_MAX + held;
+        frames >= ASK_FRAMES_MIN && cost >= flows_budget(limit.memory)
     }
 
     /// Asks every shard for room and folds what had to go.
@@ -101,15 +113,18 @@ impl Run {
     ) -> Result<()> {
         self.turn = self.turn.wrapping_add(1);
         let now = self.gathered.front.span.map(|(_, latest)| latest).unwrap_or_default();
-        let share = limit.memory / COUNTED_SHARE;
-        let cost_max = usize::try_from(share).unwrap_or(usize::MAX) / SHARDS;
+        let budget = usize::try_from(flows_budget(limit.memory)).unwrap_or(usize::MAX);
+        let cost_max = budget / SHARDS;
         for lane in 0..crew.lanes() {
             let mut batch = crew.batch();
             batch.ask = Some(Ask { turn: self.turn, news: false, now, cost_max });
             crew.send(lane, batch)?;
         }
         let mut parts = Vec::new();
+        let front = &self.gathered.front;
+        self.asked = Asked { frames: front.frames, wire_bytes: front.wire_bytes, cost: 0 };
         for told in crew.all_answers()? {
+            self.asked.cost += told.cost;
             parts.extend(told.folded);
         }
         if parts.is_empty() {

@@ -24,7 +24,7 @@ use super::join::{self, Carried, Setting};
 use super::ledger::Ledger;
 use super::outputs::Outputs;
 use super::shard::{Answer, Ask, Part};
-use super::{Config, Gathered, SHARDS, Workers};
+use super::{Config, Gathered, SHARDS, Workers, flows_budget};
 
 /// How often the workers are asked what is new: findings then go out well within 100 ms.
 pub const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -233,7 +233,8 @@ impl Live {
         let latest = front.span.map(|(_, latest)| latest).unwrap_or_default();
         // On a silent link packet time stands still, and flows would never be let go.
         let now = if is_idle { latest.max(time_of_day()) } else { latest };
-        let cost_max = usize::try_from(self.options.memory_limit).unwrap_or(usize::MAX) / SHARDS;
+        let budget = flows_budget(self.options.memory_limit);
+        let cost_max = usize::try_from(budget).unwrap_or(usize::MAX) / SHARDS;
         for lane in 0..crew.lanes() {
             let mut batch = crew.batch();
             batch.ask = Some(Ask { turn: self.turn, news: true, now, cost_max });

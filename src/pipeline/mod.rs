@@ -69,6 +69,16 @@ pub enum Workers {
     Threads(NonZeroUsize),
 }
 
+/// What a process takes beside its flows, in bytes: blocks, lists of those that go, the join's sums.
+const BESIDE_FLOWS: u64 = 128 << 20;
+
+/// Returns what flows may cost of a memory limit, in bytes. A third of what is left beside the rest is the
+/// allocator's, and of frames that come between two questions. Under some 192 MB the limit is that of the
+/// flows alone.
+pub(crate) fn flows_budget(limit: u64) -> u64 {
+    (limit.saturating_sub(BESIDE_FLOWS) / 3 * 2).max(limit / 8)
+}
+
 /// All that was seen, before the join.
 pub struct Gathered {
     /// What the front knows.

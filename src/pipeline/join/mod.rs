@@ -10,6 +10,7 @@ pub mod totals;
 
 mod absent;
 mod across;
+mod addresses;
 mod carried;
 mod findings;
 mod hosts;

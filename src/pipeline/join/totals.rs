@@ -1,18 +1,15 @@
 //! Sums over flows: by service, and from these by role and in all, with round-trip times.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 
+use super::addresses::Addresses;
 use crate::catalog::{Catalog, Service, ServiceId};
 use crate::packet::Transport;
 use crate::report::summary::{RoleTotals, Rtt, ServiceTotals, Traffic};
-
-/// Different clients that are told apart in one sum; beyond it the number stays there. Some 20 MB a
-/// million addresses.
-const CLIENTS_MAX: usize = 1 << 20;
 
 /// Significant digits of the round-trip times: one part in a thousand.
 const RTT_DIGITS: u8 = 3;
@@ -40,7 +37,7 @@ pub struct Sum {
     flows: u64,
     packets: u64,
     bytes: u64,
-    clients: HashSet<IpAddr, foldhash::fast::RandomState>,
+    clients: Addresses,
     rtt: Option<Histogram<u64>>,
     ports: BTreeSet<(u16, Transport)>,
     last_port: Option<(u16, Transport)>,
@@ -53,9 +50,7 @@ impl Sum {
         self.flows += 1;
         self.packets += item.packets;
         self.bytes += item.bytes;
-        if self.clients.len() < CLIENTS_MAX {
-            self.clients.insert(item.client);
-        }
+        self.clients.add(item.client);
         if item.handshake_ns > 0 {
             // Fails only beyond 64 bits; a saturating record would not let the histogram grow.
             self.rtt.get_or_insert_with(histogram).record(item.handshake_ns).unwrap_or_default();
@@ -72,8 +67,7 @@ impl Sum {
         self.flows += other.flows;
         self.packets += other.packets;
         self.bytes += other.bytes;
-        let room = CLIENTS_MAX.saturating_sub(self.clients.len());
-        self.clients.extend(other.clients.iter().take(room));
+        self.clients.merge(&other.clients);
         if let Some(rtt) = &other.rtt {
             // Both grow as they need to.
             self.rtt.get_or_insert_with(histogram).add(rtt).unwrap_or_default();
@@ -143,15 +137,15 @@ pub struct Totals {
     unclassified: Sum,
     /// By the service's place in the catalogue.
     services: Vec<Option<Box<Sum>>>,
-    responders: HashSet<IpAddr, foldhash::fast::RandomState>,
+    responders: Addresses,
     last_responder: Option<IpAddr>,
 }
 
 impl Totals {
     /// Adds one flow; `service` is `None` where it has none.
     pub fn add(&mut self, item: &Item, responder: IpAddr, service: Option<ServiceId>) {
-        if self.last_responder != Some(responder) && self.responders.len() < CLIENTS_MAX {
-            self.responders.insert(responder);
+        if self.last_responder != Some(responder) {
+            self.responders.add(responder);
             self.last_responder = Some(responder);
         }
         let Some(service) = service else {

@@ -16,7 +16,7 @@ use crate::inspect::datagrams::Datagrams;
 use crate::inspect::{Facts, Progress, Protocol, Tools};
 use crate::packet::{FlowKey, Packet, PointId, Side, TcpFlags, Transport};
 
-pub use room::{Answer, Ask, Part};
+pub use room::{Answer, Ask, FRAME_COST_MAX, Part};
 
 /// Marks a flow about which inspection has nothing more to learn and nothing to say.
 const NOTHING_TO_SAY: Slot = NO_SLOT - 1;

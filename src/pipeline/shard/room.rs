@@ -14,13 +14,16 @@ const KEPT_ENDED_NS: u64 = 30 * 1_000_000_000;
 const SWEEP_TURNS: u32 = 16;
 
 /// What a flow costs in the table and its index, in bytes; see the memory limit.
-const FLOW_COST: usize = size_of::<Flow>() + 16;
+const FLOW_COST: usize = size_of::<Flow>() + 32;
 
 /// What a flow that is looked into costs beside, in bytes: its reader; bytes that are held come on top.
 const READER_COST: usize = 1 << 10;
 
-/// What is known of a decided flow costs, in bytes, on average.
-const FACTS_COST: usize = 384;
+/// What is known of a decided flow costs, in bytes, where it is a credential with its request.
+const FACTS_COST: usize = 512;
+
+/// What a frame may add to the cost of the flows, in bytes, beside those it holds itself.
+pub const FRAME_COST_MAX: u64 = (FLOW_COST + READER_COST) as u64;
 
 /// What would be lost with a flow. Ordered: the first is let go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,14 +62,16 @@ pub struct Answer {
     pub folded: Vec<Part>,
     /// Flows that are left.
     pub flows: u64,
+    /// What these cost, in bytes.
+    pub cost: u64,
 }
 
-/// One flow on its way to the join.
+/// One flow on its way to the join. Boxed: lists of many grow.
 pub struct Part {
     /// The flow.
-    pub flow: Flow,
+    pub flow: Box<Flow>,
     /// What was found in it.
-    pub facts: Option<Facts>,
+    pub facts: Option<Box<Facts>>,
     /// Its frames at other points than its first one.
     pub elsewhere: Vec<(PointId, u64)>,
     /// It was thrown out of a full table, and more of it may come.
@@ -88,6 +93,7 @@ impl Shard {
             self.make_room(ask, told, tools);
         }
         told.flows += self.len() as u64;
+        told.cost += self.cost() as u64;
     }
 
     /// Copies the flows about which something new was found.
@@ -101,8 +107,8 @@ impl Shard {
                 continue;
             }
             told.changed.push(Part {
-                flow: self.table.flow(number).clone(),
-                facts: self.facts(number).cloned(),
+                flow: Box::new(self.table.flow(number).clone()),
+                facts: self.facts(number).cloned().map(Box::new),
                 elsewhere: self.elsewhere(number).collect(),
                 evicted: false,
                 undecided: false,
@@ -116,9 +122,9 @@ impl Shard {
         flow.slot = NOTHING_TO_SAY;
         if let Some(facts) = facts {
             flow.slot = Slot::try_from(self.inspected.len()).unwrap_or(NOTHING_TO_SAY);
-            self.inspected.push(Inspected::Facts(Box::new(facts)));
+            self.inspected.push(Inspected::Facts(facts));
         }
-        let number = self.table.adopt(flow);
+        let number = self.table.adopt(*flow);
         self.elsewhere
             .extend(elsewhere.into_iter().map(|(point, frames)| ((number, point), frames)));
     }
@@ -133,11 +139,11 @@ impl Shard {
         }
     }
 
-    /// Lets go of an eighth of what flows may cost: first what ended, then attempts that nobody answered,
+    /// Lets go of a sixteenth of what flows may cost: first what ended, then attempts that nobody answered,
     /// then what is decided, each the longest silent first; what is still looked into goes last.
     #[cold]
     fn make_room(&mut self, ask: &Ask, told: &mut Answer, tools: &Tools) {
-        let spare = ask.cost_max - ask.cost_max / 8;
+        let spare = ask.cost_max - ask.cost_max / 16;
         let mut order: Vec<_> = self
             .flows()
             .map(|(number, flow)| (self.worth(flow, ask.now), flow.last, number))
@@ -174,7 +180,7 @@ impl Shard {
 
     /// Hands a flow to whoever asks and forgets it.
     fn fold(&mut self, number: FlowNumber, evicted: bool, told: &mut Answer, tools: &Tools) {
-        let Some(flow) = self.table.remove(number) else { return };
+        let Some(flow) = self.table.remove(number).map(Box::new) else { return };
         let (mut facts, mut undecided) = (None, false);
         if let Some(place) = self.inspected.get_mut(flow.slot as usize) {
             let ports = ports_of(&flow.key);
@@ -183,14 +189,14 @@ impl Shard {
                     undecided = evicted;
                     self.readers -= 1;
                     self.held = self.held.saturating_sub(connection.held_bytes());
-                    Some(connection.finish(ports, tools))
+                    Some(Box::new(connection.finish(ports, tools)))
                 }
                 Inspected::Datagrams(datagrams) => {
                     undecided = evicted && datagrams.facts().protocol.is_none();
                     self.readers -= 1;
-                    Some(datagrams.finish())
+                    Some(Box::new(datagrams.finish()))
                 }
-                Inspected::Facts(facts) => Some(*facts),
+                Inspected::Facts(facts) => Some(facts),
                 Inspected::Free => None,
             };
             self.free.push(flow.slot);
