@@ -1,0 +1,182 @@
+//! What each stage costs on made-up traffic, and that it costs no more however many hosts and offsets
+//! there are: what an endpoint is called is worked out at the join, once an endpoint.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use hdrhistogram::Histogram;
+use portreeve::capture::held::Held;
+use portreeve::capture::mix::{Amount, Mix, Recipe};
+use portreeve::capture::{Block, Event, Source};
+use portreeve::catalog::Catalog;
+use portreeve::error::Result;
+use portreeve::inspect::secret::Fingerprinter;
+use portreeve::inspect::{self, Tools};
+use portreeve::packet::{LinkType, ObservationPoint, PointId, Timestamp};
+use portreeve::pipeline::join::{self, Past, Setting};
+use portreeve::pipeline::measure::{self, Stage};
+use portreeve::pipeline::outputs::Outputs;
+use portreeve::pipeline::{Config, Gathered, Workers};
+use portreeve::policy::Policy;
+use portreeve::report::ndjson::Ndjson;
+use portreeve::report::record::Severity;
+use portreeve::report::summary::Provenance;
+use portreeve::site::Site;
+
+/// Packets of one measurement.
+const PACKETS: u64 = 200_000;
+
+fn tools() -> Tools {
+    Tools {
+        options: inspect::Options::default(),
+        fingerprinter: Fingerprinter::new(b"a key for benches"),
+    }
+}
+
+fn config() -> Config {
+    Config {
+        workers: Workers::Inline,
+        decode: portreeve::decode::Options::default(),
+        separate: false,
+        since: None,
+        until: None,
+        filter: None,
+        on_progress: Box::new(|_| ()),
+        on_broken: Box::new(|error| panic!("{error}")),
+    }
+}
+
+fn gathered(held: &Held) -> (Gathered, f64) {
+    let mut blocks = Histogram::new(3).expect("three digits are a valid precision");
+    measure::whole(held, &mut config(), &tools(), &mut blocks).expect("memory can be read")
+}
+
+fn mix(recipe: Recipe) -> Held {
+    let amount = Amount { packets: PACKETS, flows: 0, seed: 1 };
+    Held::of(&mut Mix::new(recipe, amount)).expect("memory can be read")
+}
+
+/// Measures what times itself.
+fn timed(mut once: impl FnMut() -> f64) -> impl FnMut(u64) -> Duration {
+    move |times| Duration::from_secs_f64((0..times).map(|_| once()).sum())
+}
+
+fn stages(criterion: &mut Criterion) {
+    for (name, recipe) in [("gateway", Recipe::Gateway), ("small", Recipe::Small)] {
+        let held = mix(recipe);
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(PACKETS)).sample_size(10);
+        for stage in Stage::ALL {
+            group.bench_function(stage.name(), |bencher| {
+                let once = || measure::stage(stage, &held).expect("memory can be read");
+                bencher.iter_custom(timed(once));
+            });
+        }
+        group.bench_function("up to the join", |bencher| {
+            bencher.iter_custom(timed(|| gathered(&held).1));
+        });
+        let (gathered, _) = gathered(&held);
+        group.bench_function("join and report", |bencher| {
+            bencher.iter(|| report(&gathered, &held));
+        });
+        group.finish();
+    }
+}
+
+/// Joins, judges and writes what was gathered, to nowhere.
+fn report(gathered: &Gathered, held: &Held) {
+    let (catalog, site, past) = (Catalog::embedded(), Site::default(), Past::default());
+    let policy = Policy::load(catalog, &site, &[]).expect("the rules that ship are right");
+    let provenance = Provenance {
+        version: String::new(),
+        catalog_sha256: String::new(),
+        policy_sha256: String::new(),
+        site_sha256: None,
+        filter: None,
+        since: None,
+        until: None,
+        inputs: Vec::new(),
+    };
+    let setting = Setting {
+        catalog,
+        site: &site,
+        policy: &policy,
+        past: &past,
+        fail_on: Severity::High,
+        threads: false,
+        provenance,
+    };
+    let mut outputs = Outputs::default();
+    outputs.add("nowhere", Box::new(Ndjson::new(Box::new(std::io::sink()))));
+    join::report(gathered, &held.replay(), &setting, &mut outputs, || None)
+        .expect("nowhere can be written to");
+}
+
+/// Flows to so many hosts, each at one of eleven offsets: ten packets a flow.
+struct Crowd {
+    hosts: u64,
+    next: u64,
+    points: [ObservationPoint; 1],
+}
+
+impl Crowd {
+    fn held(hosts: u64) -> Held {
+        let points = [ObservationPoint { file: None, interface: Some("crowd".into()), input: 0 }];
+        Held::of(&mut Self { hosts, next: 0, points }).expect("memory can be read")
+    }
+
+    /// The number-th packet, from a client of its flow's own to a host.
+    fn frame(&self, number: u64) -> [u8; 54] {
+        let flow = u32::try_from(number / 10).expect("few flows");
+        let host = u32::try_from(u64::from(flow) % self.hosts).expect("few hosts");
+        let port = 9443 + u16::try_from(host % 11).expect("below eleven");
+        let mut frame = [0; 54];
+        frame[12] = 0x08;
+        frame[14] = 0x45;
+        frame[17] = 40;
+        frame[23] = 6;
+        frame[26..30].copy_from_slice(&Ipv4Addr::from(0x0a40_0000 + flow).octets());
+        frame[30..34].copy_from_slice(&Ipv4Addr::from(0x0a80_0000 + host).octets());
+        frame[34..36].copy_from_slice(&40_000_u16.to_be_bytes());
+        frame[36..38].copy_from_slice(&port.to_be_bytes());
+        frame[46] = 0x50;
+        frame[47] = if number.is_multiple_of(10) { 0x02 } else { 0x10 };
+        frame
+    }
+}
+
+impl Source for Crowd {
+    fn next(&mut self, block: &mut Block) -> Result<Event> {
+        if self.next == PACKETS {
+            return Ok(Event::End);
+        }
+        block.clear();
+        let end = (self.next + 10_000).min(PACKETS);
+        for number in self.next..end {
+            let time = Timestamp(i64::try_from(number).expect("few packets") * 1_000);
+            block.push(time, PointId(0), LinkType::ETHERNET, 54, &self.frame(number));
+        }
+        self.next = end;
+        Ok(Event::Frames)
+    }
+
+    fn points(&self) -> &[ObservationPoint] {
+        &self.points
+    }
+}
+
+fn hosts(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("up to the join, by hosts");
+    group.throughput(Throughput::Elements(PACKETS)).sample_size(10);
+    for hosts in [1, 11, 20_000] {
+        let held = Crowd::held(hosts);
+        group.bench_function(BenchmarkId::from_parameter(hosts), |bencher| {
+            bencher.iter_custom(timed(|| gathered(&held).1));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, stages, hosts);
+criterion_main!(benches);
