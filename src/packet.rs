@@ -382,6 +382,9 @@ pub struct Packet {
     pub point: PointId,
     /// The sender's side.
     pub side: Side,
+    /// For each tunnel around it, outermost in the lowest bit: it went from the higher outer address to the
+    /// lower one.
+    pub outer: u8,
     /// It only adds to counters: its content came, or comes, with another packet of the flow.
     pub counted_only: bool,
 }

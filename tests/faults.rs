@@ -330,6 +330,7 @@ fn packet_of(shard: u64) -> Packet {
         tcp: TcpHeader::default(),
         point: PointId(0),
         side,
+        outer: 0,
         counted_only: false,
     }
 }

@@ -1,4 +1,4 @@
-//! Whatever a conversation travels in, is cut into or is stored as: its token is found, once.
+//! Whatever a conversation travels in, is cut into or is stored as: its token and its login are found, once.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -23,8 +23,9 @@ use Way::{Back, There};
 const CLIENT: [u8; 4] = [10, 1, 0, 1];
 const SERVER: [u8; 4] = [10, 1, 0, 2];
 
-const REQUEST: &[u8] =
-    b"GET /pets HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer CANARY-tunnel\r\n\r\n";
+/// A token, and a login beside it.
+const REQUEST: &[u8] = b"GET /pets HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer CANARY-tunnel\r\n\
+    Authorization: Basic dXNlcjpDQU5BUlktcHc=\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn v6(last: u8) -> [u8; 16] {
@@ -338,7 +339,8 @@ const ORDERS: [(&str, Order); 5] = [
 fn check(what: &str, file: Vec<u8>, frames: usize) {
     let gathered = gathered(file, 0);
     let found = evidence(&gathered);
-    let expected = [("plaintext-bearer", Sum { flows: 1, count: 1 })].into();
+    let once = Sum { flows: 1, count: 1 };
+    let expected = [("plaintext-bearer", once), ("basic-auth-cleartext", once)].into();
     assert_eq!(found, expected, "{what}");
     let flows: Vec<u64> = flows(&gathered);
     assert_eq!(flows, [frames as u64], "{what}: one flow with all its frames");
@@ -471,6 +473,31 @@ fn a_token_is_found_in_each_container_and_compression() {
             ("lz4, two frames", [lz4(one), lz4(other)].concat()),
         ] {
             check(&format!("{name}, {compression}"), bytes, frames.len());
+        }
+    }
+}
+
+#[test]
+fn outer_addresses_are_those_on_the_way_of_the_initiator() {
+    let packets = conversation(false);
+    let turned = |way: &Way| if *way == There { Back } else { There };
+    let folder = tempfile::tempdir().unwrap();
+    for (from, is_turned) in [("192.0.2.1", false), ("192.0.2.2", true)] {
+        // The second time the SYN is missing, so that the answer comes first.
+        for left_out in [0, 1] {
+            let frame = |(way, ip): &(Way, Vec<u8>)| {
+                let way = if is_turned { turned(way) } else { *way };
+                framed(&outer(way, 4, ip))
+            };
+            let frames: Vec<_> = packets.iter().skip(left_out).map(frame).collect();
+            let path = folder.path().join("tunnel.pcap");
+            std::fs::write(&path, pcap(1, &frames)).unwrap();
+            let (_, records) = analyze(&path);
+            let flow = of_type(&records, "flow")[0].clone();
+            assert_eq!(flow["src_ip"], "10.1.0.1");
+            let tunnel = &own(&flow, "tunnel")[0];
+            assert_eq!(tunnel["src_ip"], from, "{left_out} left out");
+            assert_ne!(tunnel["dest_ip"], from, "{left_out} left out");
         }
     }
 }

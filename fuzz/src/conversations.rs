@@ -54,6 +54,7 @@ impl Segments {
             },
             point: PointId(0),
             side: from,
+            outer: 0,
             counted_only: false,
         };
         let _ = self.shard.packet(&packet, &block.bytes, &tools());

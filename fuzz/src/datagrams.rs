@@ -39,6 +39,7 @@ pub fn datagrams(data: &[u8]) {
                     tcp: TcpHeader::default(),
                     point: PointId(0),
                     side: sender,
+                    outer: 0,
                     counted_only: false,
                 };
                 if exchange.packet(&packet, &bytes, &tools) == Progress::Enough {

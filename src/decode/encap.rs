@@ -121,6 +121,11 @@ impl TunnelKind {
         }
     }
 
+    /// Tells whether a mirror made it: both directions of the traffic go from the mirror to its collector.
+    pub fn is_mirror(self) -> bool {
+        matches!(self, Self::Erspan | Self::Tzsp)
+    }
+
     /// Tells whether each direction has a label of its own: a service path (RFC 8300 §1.3) is as
     /// one-way as an MPLS label.
     fn labels_one_direction(self) -> bool {
@@ -144,6 +149,8 @@ pub struct Encap {
 pub(super) struct Layers {
     vlans: [u16; VLAN_DEPTH_MAX],
     tunnels: [Tunnel; TUNNEL_DEPTH_MAX],
+    /// The tunnels whose sender has the higher address, as bits from the outermost on.
+    turned: u8,
     depth: Depth,
 }
 
@@ -160,6 +167,7 @@ impl Layers {
         Self {
             vlans: [0; VLAN_DEPTH_MAX],
             tunnels: [none; TUNNEL_DEPTH_MAX],
+            turned: 0,
             depth: Depth::default(),
         }
     }
@@ -175,11 +183,17 @@ impl Layers {
         Some(())
     }
 
-    /// Adds a tunnel; `None` when there are too many.
-    pub(super) fn push_tunnel(&mut self, tunnel: Tunnel) -> Option<()> {
+    /// Adds a tunnel, and whether its sender has the higher address; `None` when there are too many.
+    pub(super) fn push_tunnel(&mut self, tunnel: Tunnel, turned: bool) -> Option<()> {
         *self.tunnels.get_mut(usize::from(self.depth.tunnels))? = tunnel;
+        self.turned |= u8::from(turned) << self.depth.tunnels;
         self.depth.tunnels += 1;
         Some(())
+    }
+
+    /// Returns a bit for each tunnel, from the outermost on: its sender has the higher address.
+    pub(super) fn turned(&self, depth: Depth) -> u8 {
+        self.turned & !(u8::MAX << depth.tunnels)
     }
 
     fn vlans(&self, depth: Depth) -> &[u16] {
@@ -388,7 +402,7 @@ mod tests {
             layers.push_vlan(vlan).unwrap();
         }
         for &tunnel in tunnels {
-            layers.push_tunnel(tunnel).unwrap();
+            layers.push_tunnel(tunnel, false).unwrap();
         }
         layers
     }

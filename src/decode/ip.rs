@@ -47,6 +47,14 @@ impl Ends {
         matches!(self, Self::V6 { .. })
     }
 
+    /// Tells whether the sender has the higher address.
+    pub(super) fn is_turned(self) -> bool {
+        match self {
+            Self::V4 { src, dst } => src > dst,
+            Self::V6 { src, dst } => src > dst,
+        }
+    }
+
     /// Returns both addresses, the lower first.
     pub(super) fn sorted(self) -> [IpAddr; 2] {
         let mut ends: [IpAddr; 2] = match self {

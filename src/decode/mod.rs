@@ -167,6 +167,8 @@ struct Direction {
     key: FlowKey,
     hash: u64,
     side: Side,
+    /// See [`Packet::outer`].
+    outer: u8,
 }
 
 impl Decoder {
@@ -247,6 +249,7 @@ impl Decoder {
             tcp,
             point: record.point,
             side: direction.side,
+            outer: direction.outer,
             counted_only: false,
         })
     }
@@ -359,7 +362,7 @@ impl Decoder {
                     let quote = block.bytes.get(base as usize + read_len..).unwrap_or(&[]);
                     let quoted_len = segment.body.payload.start as usize;
                     self.note_headers(read_len + quoted_len.min(trace::quoted_headers_len(quote)));
-                    let Direction { key, hash, side } = self.direction_of(&segment, &layers);
+                    let Direction { key, hash, side, .. } = self.direction_of(&segment, &layers);
                     self.drop_whole(whole, tally, at);
                     return Decoded::Unreachable(Quoted { key, hash, side });
                 }
@@ -413,7 +416,8 @@ impl Decoder {
 
     fn direction_of(&mut self, segment: &Segment, layers: &Layers) -> Direction {
         let encap = self.encaps.of(layers, segment.depth);
-        self.direction(segment.ends, &segment.body, encap)
+        let outer = layers.turned(segment.depth);
+        Direction { outer, ..self.direction(segment.ends, &segment.body, encap) }
     }
 
     /// Makes the key of a packet, and its hash.
@@ -424,12 +428,12 @@ impl Decoder {
             Ends::V4 { src, dst } => FlowKey::v4((src, from), (dst, to), body.transport, encap),
             Ends::V6 { src, dst } => FlowKey::v6((src, from), (dst, to), body.transport, encap),
         };
-        Direction { hash: key.hash64(&self.seed), key, side }
+        Direction { hash: key.hash64(&self.seed), key, side, outer: 0 }
     }
 
     /// Makes the packet of all frames at hand; those of other points go to [`Self::elsewhere`].
     fn packet(&mut self, direction: Direction, body: &Body, at: At, own: Tally) -> Packet {
-        let Direction { key, hash, side } = direction;
+        let Direction { key, hash, side, outer } = direction;
         let &Body { tcp, payload, cut_len, .. } = body;
         let whole = Packet {
             key,
@@ -442,6 +446,7 @@ impl Decoder {
             tcp,
             point: own.point,
             side,
+            outer,
             counted_only: false,
         };
         let mut packet = whole;

@@ -185,8 +185,9 @@ impl<'a> Walk<'a> {
 
     /// Enters a tunnel whose outer addresses are those of the IP layer just passed.
     pub(super) fn enter(&mut self, kind: TunnelKind, id: Option<u32>) -> Result<(), Stop> {
+        let turned = self.ends.is_some_and(Ends::is_turned);
         let ends = self.ends.map(Ends::sorted);
-        self.layers.push_tunnel(Tunnel { kind, id, ends }).ok_or(Stop::Malformed)
+        self.layers.push_tunnel(Tunnel { kind, id, ends }, turned).ok_or(Stop::Malformed)
     }
 
     /// Enters a tunnel that has no addresses of its own.
@@ -195,7 +196,7 @@ impl<'a> Walk<'a> {
         kind: TunnelKind,
         id: Option<u32>,
     ) -> Result<(), Stop> {
-        self.layers.push_tunnel(Tunnel { kind, id, ends: None }).ok_or(Stop::Malformed)
+        self.layers.push_tunnel(Tunnel { kind, id, ends: None }, false).ok_or(Stop::Malformed)
     }
 
     /// Returns the captured bytes of the current layer.

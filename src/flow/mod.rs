@@ -60,6 +60,8 @@ pub struct Flow {
     written: Written,
     /// Who sent the first packet.
     pub first_side: Side,
+    /// The ways in which the first packet went through its tunnels: see [`Packet::outer`].
+    pub outer: u8,
     /// What happened, in order.
     pub history: History,
     /// Low half of the key's hash.
@@ -98,6 +100,7 @@ impl Flow {
             tentative: NO_FLOW,
             point: packet.point,
             first_side: packet.side,
+            outer: packet.outer,
             marks: 0,
             written: Written::default(),
         }

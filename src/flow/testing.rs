@@ -47,6 +47,7 @@ fn bare(from: &str, to: &str, transport: Transport) -> Packet {
         cut_len: 0,
         tcp: TcpHeader::default(),
         point: PointId(0),
+        outer: 0,
         side,
         counted_only: false,
     }

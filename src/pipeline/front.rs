@@ -381,6 +381,7 @@ fn counted(key: FlowKey, at: At, hash: u64, count: &FlowCount) -> Packet {
         cut_len: 0,
         tcp: TcpHeader::default(),
         point: count.point,
+        outer: 0,
         side: count.side,
         counted_only: true,
     }

@@ -31,14 +31,23 @@ impl<'a> Join<'a> {
     /// Returns what a flow travelled in and where it was seen.
     pub(super) fn around(&self, place: &Place, view: &View<'a>) -> Around<'a> {
         let encap = self.gathered.front.decoder.encap(view.flow.key.encap());
+        let is_answer = view.flow.first_side != view.initiator_side();
         let tunnel = encap
             .tunnels
             .iter()
-            .map(|tunnel| TunnelRecord {
-                kind: tunnel.kind.name(),
-                id: tunnel.id,
-                src_ip: tunnel.ends.map(|[one, _]| one),
-                dest_ip: tunnel.ends.map(|[_, other]| other),
+            .enumerate()
+            .map(|(place, tunnel)| {
+                // A mirror sends both directions from itself to its collector.
+                let is_answer = is_answer && !tunnel.kind.is_mirror();
+                let turned = (view.flow.outer >> place & 1 == 1) != is_answer;
+                let ends =
+                    tunnel.ends.map(|[low, high]| if turned { [high, low] } else { [low, high] });
+                TunnelRecord {
+                    kind: tunnel.kind.name(),
+                    id: tunnel.id,
+                    src_ip: ends.map(|[src, _]| src),
+                    dest_ip: ends.map(|[_, dest]| dest),
+                }
             })
             .collect();
         let elsewhere = self.gathered.shards[place.shard()].elsewhere(place.number());

@@ -68,10 +68,10 @@ pub struct TunnelRecord<'a> {
     /// Its key, VNI, session or label, where the kind has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
-    /// One outer address, where the kind has its own.
+    /// The outer address from which the initiator's packets came, where the kind has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub src_ip: Option<IpAddr>,
-    /// The other outer address.
+    /// The outer address to which they went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dest_ip: Option<IpAddr>,
 }
