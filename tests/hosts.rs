@@ -81,3 +81,51 @@ fn what_the_site_says_of_a_host_is_the_basis_of_its_flows() {
         assert_eq!(own(alert, "finding")["kind"], "cleartext-transport");
     }
 }
+
+#[test]
+fn what_a_host_has_beside_its_product_is_told() {
+    let records = run(["analyze", "captures/hosts/listeners.pcap", "--format", "ndjson"]).records();
+    let host = |address: &str| {
+        let hosts = of_type(&records, "host");
+        let mut hosts = hosts.iter().map(|host| own(host, "host"));
+        hosts.find(|host| host["address"] == address).unwrap().clone()
+    };
+    let ports = |host: &Value, what: &str| -> Vec<u64> {
+        let ports = host["ports"][what].as_array().unwrap();
+        ports.iter().map(|port| port["port"].as_u64().unwrap()).collect()
+    };
+    let findings = |kind: &str| -> Vec<(String, u64)> {
+        let alerts = of_type(&records, "alert");
+        let alerts = alerts.iter().filter(|alert| own(alert, "finding")["kind"] == kind);
+        let place = |alert: &&Value| {
+            (
+                alert["dest_ip"].as_str().unwrap().to_owned(),
+                alert["dest_port"].as_u64().unwrap_or(0),
+            )
+        };
+        alerts.map(|alert| place(&alert)).collect()
+    };
+
+    let manager = host("10.30.1.10");
+    assert_eq!(manager["products"][0], "wso2-api-manager-4");
+    assert_eq!(manager["offset"], 0);
+    assert_eq!(ports(&manager, "answered"), [8243, 8280, 9443, 9611, 9711, 9763, 12345]);
+    assert_eq!(ports(&manager, "refused"), [5672]);
+    let never_seen = ports(&manager, "never_seen");
+    assert!(never_seen.contains(&8099) && !never_seen.contains(&5672), "{never_seen:?}");
+    assert_eq!(findings("uncatalogued-service"), [("10.30.1.10".to_owned(), 12345)]);
+    assert_eq!(host("10.30.1.50")["products"], Value::Array(Vec::new()));
+
+    let torn = host("10.30.1.11");
+    assert_eq!(
+        (&torn["products"][0], torn["offset"].as_u64()),
+        (&"wso2-api-manager-4".into(), Some(1))
+    );
+    assert!(
+        torn["notes"]
+            .to_string()
+            .contains("9763/tcp is wso2-api-manager-4/servlet-http at offset 0")
+    );
+    let [(address, _)] = &findings("partial-offset")[..] else { panic!("one host is torn") };
+    assert_eq!(address, "10.30.1.11");
+}
