@@ -5,6 +5,7 @@ mod baseline;
 mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
+mod encapsulations;
 mod faults;
 #[cfg(feature = "live")]
 mod folding;
