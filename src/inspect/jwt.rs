@@ -48,7 +48,8 @@ pub(super) fn is_unsigned(jwt: &JwtFacts) -> bool {
 /// Tells whether a credential looks like a JWT or a part of one.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
     bytes.starts_with(b"eyJ")
-        || (bytes.len() >= PART_LEN_MIN && memchr::memmem::find(bytes, b".eyJ").is_some())
+        || (bytes.len() >= PART_LEN_MIN
+            && memchr::memchr_iter(b'.', bytes).any(|dot| bytes[dot + 1..].starts_with(b"eyJ")))
 }
 
 /// Decodes one part: base64url, whose padding some add.

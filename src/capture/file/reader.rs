@@ -32,6 +32,8 @@ pub(super) struct Reader {
     state: State,
     container: Option<Container>,
     block_len: usize,
+    /// Bytes that the next block is filled with, so that it holds no more frames than stay in a cache.
+    full_len: usize,
     /// Bytes asked for at once where they are read as they come: follows what is given, so that no
     /// large block is made ready for little.
     ask_len: usize,
@@ -52,6 +54,13 @@ enum State {
     Failed(io::Error),
 }
 
+/// Frames that a block is to hold, about: what is known of them, some 150 bytes each, is written by one
+/// thread and read by another while it is in the cache.
+const FRAMES_IN_BLOCK: usize = 4096;
+
+/// Bytes that a block is filled with at least, however small its frames are.
+const FULL_LEN_MIN: usize = 128 << 10;
+
 /// What a pipe of Linux gives at once.
 const ASK_LEN_MIN: usize = 64 << 10;
 
@@ -67,6 +76,7 @@ impl Reader {
             state: State::Open,
             container: None,
             block_len: block_len.max(1),
+            full_len: block_len.max(1),
             ask_len: ASK_LEN_MIN,
             carry: Vec::new(),
             offset: 0,
@@ -111,6 +121,8 @@ impl Reader {
             };
             if !frames.is_empty() {
                 self.failure = outcome;
+                let wanted_len = walk.used / frames.len() * FRAMES_IN_BLOCK;
+                self.full_len = wanted_len.max(FULL_LEN_MIN).min(self.block_len);
                 self.carry.extend_from_slice(&bytes[walk.used..filled]);
                 bytes.truncate(walk.used);
                 return Fill::Frames;
@@ -131,9 +143,9 @@ impl Reader {
     fn read(&mut self, bytes: &mut Vec<u8>, filled: &mut usize, need: usize) {
         let as_it_comes = self.stream.as_it_comes();
         let len = if as_it_comes {
-            self.block_len.min(*filled + self.ask_len).max(*filled + 1)
+            self.full_len.min(*filled + self.ask_len).max(*filled + 1)
         } else {
-            self.block_len
+            self.full_len
         };
         let len = len.max(need);
         grow(bytes, len);

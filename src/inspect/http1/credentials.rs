@@ -69,6 +69,7 @@ impl Presented {
         let end = for_each_line(
             lines,
             |first| line = first,
+            |name| !context.options.auth_headers.is_empty() || wants(name),
             |name, value| self.header(name, &value, at, context),
         );
         if !std::mem::replace(&mut self.has_line, true) && !line.is_empty() {
@@ -237,7 +238,7 @@ impl Presented {
         }
     }
 
-    /// Takes a header: name without white space around it, unfolded value.
+    /// Takes a header: name without white space around it, unfolded value. [`wants`] must let it pass.
     pub(in crate::inspect) fn header(
         &mut self,
         name: &[u8],
@@ -339,6 +340,12 @@ impl Presented {
             }
         }
     }
+}
+
+/// Tells whether a header whose name begins so, in lower case, frames a message or may present something.
+#[inline]
+fn wants(name: &[u8; 2]) -> bool {
+    Framing::wants(name) || matches!(name, b"ap" | b"au" | b"in" | b"pr" | b"x-")
 }
 
 /// Tells whether a cookie is a session of these products: the servlet container's, the single sign-on's of

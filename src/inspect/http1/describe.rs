@@ -17,6 +17,9 @@ const SECRETS_MAX: usize = 64;
 /// Shortest secret that is looked for inside other text; a shorter one masks only its equal.
 const SECRET_LEN_MIN: usize = 6;
 
+/// Bytes of a head that room is made for at once.
+const KEPT_LEN: usize = 1 << 10;
+
 /// What stands in the place of a secret.
 const MASK: &str = "(masked)";
 
@@ -45,7 +48,13 @@ impl Description {
     pub(super) fn lines(&mut self, lines: &[u8], named: &[String]) {
         let mut line: &[u8] = &[];
         let is_first = self.method.len == 0;
-        for_each_line(lines, |first| line = first, |name, value| self.field(name, &value, named));
+        self.kept.reserve(lines.len().min(KEPT_LEN));
+        for_each_line(
+            lines,
+            |first| line = first,
+            |_| true,
+            |name, value| self.field(name, &value, named),
+        );
         if is_first && !line.is_empty() {
             let (method, target) = super::credentials::request_line(line);
             self.request(method, target);
@@ -86,7 +95,7 @@ impl Description {
     fn secret_header(&mut self, value: &[u8]) {
         let schemes: [&[u8]; 3] = [b"bearer", b"basic", b"digest"];
         let mut is_bearer = false;
-        for word in value.split(|byte| b" \t,;\"".contains(byte)) {
+        for word in value.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b';' | b'"')) {
             if let Some(scheme) =
                 schemes.iter().position(|scheme| word.eq_ignore_ascii_case(scheme))
             {
@@ -240,20 +249,19 @@ impl Description {
 
 /// Tells whether a header's value is, or may be, secret.
 fn is_secret(name: &[u8], named: &[String]) -> bool {
-    let begins = |rest: &[u8]| {
-        let is =
-            |part: &[u8]| rest.get(..part.len()).is_some_and(|it| it.eq_ignore_ascii_case(part));
-        match rest[0].to_ascii_lowercase() {
-            b'a' => is(b"auth"),
-            b'c' => is(b"cookie"),
-            b'j' => is(b"jwt"),
-            b'k' => is(b"key"),
-            b'p' => is(b"passw"),
-            b's' => is(b"secret") || is(b"session"),
-            b't' => is(b"token"),
-            _ => false,
-        }
+    let is = |at: usize, part: &[u8]| {
+        name.get(at..at + part.len()).is_some_and(|it| it.eq_ignore_ascii_case(part))
     };
-    (0..name.len()).any(|at| begins(&name[at..]))
+    let begins = |(at, byte): (usize, &u8)| match byte | 0x20 {
+        b'a' => is(at, b"auth"),
+        b'c' => is(at, b"cookie"),
+        b'j' => is(at, b"jwt"),
+        b'k' => is(at, b"key"),
+        b'p' => is(at, b"passw"),
+        b's' => is(at, b"secret") || is(at, b"session"),
+        b't' => is(at, b"token"),
+        _ => false,
+    };
+    name.iter().enumerate().any(begins)
         || named.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }

@@ -104,6 +104,12 @@ pub(in crate::inspect) enum Coding {
 }
 
 impl Framing {
+    /// Tells whether a header whose name begins so, in lower case, may frame a message.
+    #[inline]
+    pub(super) fn wants(name: &[u8; 2]) -> bool {
+        matches!(name, b"co" | b"ex" | b"se" | b"tr" | b"up")
+    }
+
     /// Notes a header that frames the message; others are left alone.
     pub(in crate::inspect) fn note(&mut self, name: &[u8], value: &[u8]) {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
@@ -142,14 +148,16 @@ impl Framing {
         for number in value.split(|byte| *byte == b',') {
             let number = trim(number);
             let number = number.strip_prefix(b"+").unwrap_or(number);
-            if number.is_empty() || !number.iter().all(u8::is_ascii_digit) {
-                continue;
+            let mut length = (!number.is_empty()).then_some(0_u64);
+            for digit in number {
+                // Too large for 64 bits: longer than any connection.
+                length = length
+                    .filter(|_| digit.is_ascii_digit())
+                    .map(|length| length.saturating_mul(10).saturating_add((digit - b'0').into()));
             }
-            // Too large for 64 bits: longer than any connection.
-            let number = number.iter().fold(0_u64, |number, digit| {
-                number.saturating_mul(10).saturating_add((digit - b'0').into())
-            });
-            self.length = Some(self.length.map_or(number, |known| known.min(number)));
+            if let Some(length) = length {
+                self.length = Some(self.length.map_or(length, |known| known.min(length)));
+            }
         }
     }
 
@@ -260,12 +268,15 @@ pub(super) fn whole_lines(bytes: &[u8]) -> usize {
     memchr::memrchr2(b'\r', b'\n', bytes).map_or(0, |end| end + 1)
 }
 
-/// Calls `each` with every header line: name without what is around it, unfolded value. The first line is
+/// Calls `each` with every header line that is of interest: name without what is around it, unfolded value.
+/// `wants` gets the first two bytes of a name, in lower case, and may refuse it by them. The first line is
 /// handed to `first` unless it is a header itself; it cannot be folded. Returns the length of the head with
 /// the blank line that ends it, as [`head_end`] does; `None` where only some of its lines are there.
+#[inline]
 pub(super) fn for_each_line<'a>(
     head: &'a [u8],
     mut first: impl FnMut(&'a [u8]),
+    wants: impl Fn(&[u8; 2]) -> bool,
     mut each: impl FnMut(&'a [u8], Cow<'a, [u8]>),
 ) -> Option<usize> {
     let mut is_first = true;
@@ -276,6 +287,15 @@ pub(super) fn for_each_line<'a>(
         }
         rest = behind;
         let was_first = std::mem::take(&mut is_first);
+        let is_folded = matches!(rest, [b' ' | b'\t', ..]);
+        // A name that begins with what `trim` leaves alone begins with these two bytes, or is one byte long.
+        if !was_first
+            && !is_folded
+            && let [a @ 0x21..=0x7e, b, ..] = line
+            && !wants(&[a | 0x20, b | 0x20])
+        {
+            continue;
+        }
         // Names are short: a plain loop has it before a search has begun.
         let colon = line.iter().position(|byte| *byte == b':');
         if was_first && !colon.is_some_and(|colon| is_header_line(line, colon)) {
@@ -285,7 +305,7 @@ pub(super) fn for_each_line<'a>(
         let Some(colon) = colon else { continue };
         let name = trim(&line[..colon]);
         let value = trim(&line[colon + 1..]);
-        if let [b' ' | b'\t', ..] = rest {
+        if is_folded {
             let (value, behind) = unfold(value, rest);
             rest = behind;
             each(name, Cow::Owned(value));
@@ -330,6 +350,7 @@ pub(super) fn response(lines: &[u8], framing: &mut Framing) -> (Option<u16>, Opt
             let digits = line.split(is_space).filter(|word| !word.is_empty()).nth(1);
             status = digits.and_then(status_of);
         },
+        Framing::wants,
         |name, value| framing.note(name, &value),
     );
     (status, end)
@@ -357,6 +378,8 @@ fn is_header_line(line: &[u8], colon: usize) -> bool {
 pub(in crate::inspect) fn trim(bytes: &[u8]) -> &[u8] {
     match bytes {
         [0x21..=0x7e, .., last] if !is_around(*last) => bytes,
+        // As values are: behind one space.
+        [b' ', rest @ ..] if matches!(rest, [0x21..=0x7e, .., last] if !is_around(*last)) => rest,
         _ => trim_odd(bytes),
     }
 }

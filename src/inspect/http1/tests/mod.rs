@@ -345,8 +345,32 @@ proptest! {
     fn reading_a_heads_lines_finds_the_end_that_a_search_finds(
         bytes in prop::collection::vec(prop::sample::select(b"\r\n\r\n a:\tGET /\0".to_vec()), 0..60),
     ) {
-        let end = head::for_each_line(&bytes, |_| {}, |_, _| {});
+        let end = head::for_each_line(&bytes, |_| {}, |_| true, |_, _| {});
         prop_assert_eq!(end, head_end(&bytes, 0));
+    }
+
+    #[test]
+    fn what_a_name_begins_with_hides_no_line_of_interest(
+        pieces in prop::collection::vec(prop::sample::select(&[
+            "Authorization", "COOKIE", "content-length", "X-", "Host", "a", ":", ": b", " ", "\t", "\r\n", "\n",
+            "\r", "\u{feff}", "\x01", "\x7f",
+        ][..]), 0..40),
+    ) {
+        let head = pieces.concat();
+        let names = |wants: &dyn Fn(&[u8; 2]) -> bool| {
+            let mut found = Vec::new();
+            head::for_each_line(head.as_bytes(), |_| {}, wants, |name, value| {
+                if ["authorization", "cookie", "content-length"]
+                    .iter()
+                    .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+                {
+                    found.push((name.to_vec(), value.into_owned()));
+                }
+            });
+            found
+        };
+        let wants = |name: &[u8; 2]| matches!(name, b"au" | b"co");
+        prop_assert_eq!(names(&wants), names(&|_| true));
     }
 
     #[test]
