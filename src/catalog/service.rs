@@ -131,6 +131,14 @@ impl Service {
         self.components.is_empty() || self.components.iter().any(|known| known == component)
     }
 
+    /// Tells whether the row's protocol is, or carries, one that was heard, in clear or not.
+    pub fn speaks(&self, heard: AppProtocol) -> bool {
+        let is_web = |protocol| matches!(protocol, AppProtocol::Http | AppProtocol::Websocket);
+        self.protocol == AppProtocol::Any
+            || self.protocol == heard
+            || (is_web(self.protocol) && is_web(heard))
+    }
+
     /// Tells whether the product itself listens here: an outbound row names another's listener.
     pub fn is_listener(&self) -> bool {
         self.direction != Some(Direction::Outbound)

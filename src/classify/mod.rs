@@ -66,22 +66,14 @@ impl Heard {
                 service.encryption != Encryption::None || service.protocol == AppProtocol::Any
             }
             Self::Clear(protocol) => {
-                service.encryption != Encryption::Tls && speaks(service, protocol)
+                service.encryption != Encryption::Tls && service.speaks(protocol)
             }
             Self::Upgraded(protocol) => {
                 matches!(service.encryption, Encryption::Upgrade | Encryption::Either)
-                    && speaks(service, protocol)
+                    && service.speaks(protocol)
             }
         }
     }
-}
-
-/// Tells whether a row's protocol is, or carries, the one that was heard.
-fn speaks(service: &Service, heard: AppProtocol) -> bool {
-    let is_web = |protocol| matches!(protocol, AppProtocol::Http | AppProtocol::Websocket);
-    service.protocol == AppProtocol::Any
-        || service.protocol == heard
-        || (is_web(service.protocol) && is_web(heard))
 }
 
 /// What an endpoint is said to be.

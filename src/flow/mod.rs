@@ -79,7 +79,8 @@ impl Flow {
     const REFUSED: u8 = 1;
     const SYN_REPEATED: u8 = 2;
     const ENDED: u8 = 4;
-    const HAS_PAYLOAD: u8 = 8;
+    /// By side.
+    const HAS_PAYLOAD: [u8; 2] = [8, 64];
     /// The place is free.
     const VACANT: u8 = 16;
     /// Stands beside an established connection of the same five-tuple.
@@ -113,7 +114,12 @@ impl Flow {
 
     /// Tells whether any packet carried payload.
     pub fn has_payload(&self) -> bool {
-        self.marks & Self::HAS_PAYLOAD != 0
+        self.marks & (Self::HAS_PAYLOAD[0] | Self::HAS_PAYLOAD[1]) != 0
+    }
+
+    /// Tells whether any packet of a side carried payload.
+    pub fn has_payload_of(&self, side: Side) -> bool {
+        self.marks & Self::HAS_PAYLOAD[side.index()] != 0
     }
 
     /// Tells whether another connection took its five-tuple.
@@ -223,7 +229,7 @@ impl Table {
             return (number, flow);
         }
         if packet.payload.len + packet.cut_len > 0 {
-            flow.marks |= Flow::HAS_PAYLOAD;
+            flow.marks |= Flow::HAS_PAYLOAD[packet.side.index()];
         }
         if packet.key.transport() == Transport::Tcp {
             flow.history.packet(packet, &mut flow.written);
@@ -249,7 +255,7 @@ impl Table {
         flow.bytes[packet.side.index()] += count.bytes;
         flow.last = flow.last.max(count.last);
         if count.lost > 0 {
-            flow.marks |= Flow::HAS_PAYLOAD;
+            flow.marks |= Flow::HAS_PAYLOAD[packet.side.index()];
         }
         if packet.key.transport() == Transport::Tcp {
             flow.tcp.counted(packet.side, count.isn, count.next_seq);

@@ -8,8 +8,8 @@ use std::path::Path;
 use jiff::ToSpan;
 use jiff::tz::TimeZone;
 
-use super::Policy;
 use super::judge::{Finding, Subject};
+use super::{Absence, Policy, suppress};
 use crate::catalog::Catalog;
 use crate::catalog::toml_text::with_hint;
 use crate::error::{Error, Result};
@@ -24,12 +24,14 @@ const DAYS_VALID: i64 = 365;
 pub struct Key {
     /// The rule's id.
     pub rule: String,
-    /// Who began.
-    pub initiator: IpAddr,
-    /// Who answered.
-    pub responder: IpAddr,
+    /// Who began; `None` for a zone as a whole.
+    pub initiator: Option<IpAddr>,
+    /// Who answered; `None` for a zone as a whole.
+    pub responder: Option<IpAddr>,
     /// The responder's port.
     pub port: u16,
+    /// The row of a matrix that was missed.
+    pub row: Option<String>,
 }
 
 impl Key {
@@ -37,9 +39,21 @@ impl Key {
     pub fn of(policy: &Policy, finding: &Finding, subject: &Subject<'_>) -> Self {
         Self {
             rule: policy.rules()[finding.rule].id.clone(),
-            initiator: subject.initiator.ip().to_canonical(),
-            responder: subject.responder.ip().to_canonical(),
+            initiator: Some(subject.initiator.ip().to_canonical()),
+            responder: Some(subject.responder.ip().to_canonical()),
             port: subject.responder.port(),
+            row: None,
+        }
+    }
+
+    /// Returns what a flow that was missed is known by.
+    pub fn of_absence(policy: &Policy, absence: &Absence) -> Self {
+        Self {
+            rule: policy.rules()[absence.rule].id.clone(),
+            initiator: absence.initiator_address.map(|address| address.to_canonical()),
+            responder: absence.responder_address.map(|address| address.to_canonical()),
+            port: absence.port,
+            row: Some(absence.row.clone()),
         }
     }
 }
@@ -48,10 +62,21 @@ impl Key {
 #[derive(Debug)]
 pub struct Baseline {
     entries: Vec<Suppression>,
-    met: Vec<bool>,
-    exact: HashMap<Key, usize>,
+    states: Vec<State>,
+    exact: HashMap<Key, Vec<usize>>,
     /// Entries by hand: a prefix, or a part left out.
     wide: HashMap<String, Vec<usize>>,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing met it so far.
+    Gone,
+    /// What it accepts is still there, or it is there after the entry's last day.
+    Met,
+    /// The run does not judge its rule: a pack that is not loaded, a zone rule without zones.
+    NotJudged,
 }
 
 impl Baseline {
@@ -61,21 +86,28 @@ impl Baseline {
         let known = || policy.rules().iter().map(|rule| rule.id.as_str());
         let mut baseline = Self {
             entries: site.suppressions,
-            met: Vec::new(),
+            states: Vec::new(),
             exact: HashMap::new(),
             wide: HashMap::new(),
         };
-        baseline.met = vec![false; baseline.entries.len()];
         for (index, entry) in baseline.entries.iter().enumerate() {
-            if !known().any(|rule| rule == entry.rule) && !super::suppress::ships(&entry.rule) {
-                let cause = format!("unknown rule `{}`", entry.rule);
-                let error = Error::at_line(&entry.file, entry.line, cause);
-                return Err(with_hint(error, &entry.rule, known()));
+            let rule = policy.rules().iter().find(|rule| rule.id == entry.rule);
+            match rule {
+                Some(rule) => suppress::check_row(entry, rule, policy.matrices())?,
+                None if suppress::ships(&entry.rule) => {}
+                None => {
+                    let cause = format!("unknown rule `{}`", entry.rule);
+                    let error = Error::at_line(&entry.file, entry.line, cause);
+                    return Err(with_hint(error, &entry.rule, known()));
+                }
             }
-            let ends = [entry.initiator, entry.responder].map(single);
-            if let ([Some(initiator), Some(responder)], Some(port)) = (ends, entry.port) {
-                let key = Key { rule: entry.rule.clone(), initiator, responder, port };
-                baseline.exact.insert(key, index);
+            let is_judged = rule.is_some_and(|rule| rule.skipped.is_none());
+            baseline.states.push(if is_judged { State::Gone } else { State::NotJudged });
+            let [initiator, responder] = [entry.initiator, entry.responder].map(single);
+            if let (Some(_), Some(_), Some(port)) = (initiator, responder, entry.port) {
+                let (rule, row) = (entry.rule.clone(), entry.row.clone());
+                let key = Key { rule, initiator, responder, port, row };
+                baseline.exact.entry(key).or_default().push(index);
             } else {
                 baseline.wide.entry(entry.rule.clone()).or_default().push(index);
             }
@@ -85,31 +117,43 @@ impl Baseline {
 
     /// Tells whether a finding was there before, and remembers that it still is.
     ///
-    /// An entry holds to the end of its last day, as a suppression does.
+    /// An entry holds to the end of its last day, as a suppression does; what is found after it is new, and
+    /// yet not gone.
     pub fn knows(&mut self, key: &Key, last: Timestamp) -> bool {
-        let exact = self.exact.get(key).copied();
-        let wide = self.wide.get(&key.rule).into_iter().flatten().copied();
-        let covers = |index: &usize| {
+        let of_any_row = key.row.as_ref().map(|_| Key { row: None, ..key.clone() });
+        let exact = std::iter::once(key).chain(&of_any_row).filter_map(|key| self.exact.get(key));
+        let exact = exact.chain(self.wide.get(&key.rule)).flatten();
+        let mut known = false;
+        for index in exact {
             let entry = &self.entries[*index];
-            let is_there = |place: Option<Place>, address| {
-                place.is_none_or(|place| place.contains(address, None))
-            };
-            last < entry.ends
-                && entry.port.is_none_or(|port| port == key.port)
-                && is_there(entry.initiator, key.initiator)
-                && is_there(entry.responder, key.responder)
-        };
-        let found = exact.into_iter().chain(wide).find(covers);
-        if let Some(index) = found {
-            self.met[index] = true;
+            if is_about(entry, key) {
+                self.states[*index] = State::Met;
+                known |= last < entry.ends;
+            }
         }
-        found.is_some()
+        known
     }
 
-    /// Returns the entries that nothing met: what is gone.
+    /// Returns the entries that nothing met, of rules that the run judges: what is gone.
     pub fn gone(&self) -> impl Iterator<Item = &Suppression> {
-        self.entries.iter().zip(&self.met).filter(|(_, met)| !**met).map(|(entry, _)| entry)
+        let entries = self.entries.iter().zip(&self.states);
+        entries.filter(|(_, state)| **state == State::Gone).map(|(entry, _)| entry)
     }
+
+    /// Returns how many entries say nothing here, since the run does not judge their rules.
+    pub fn not_judged(&self) -> usize {
+        self.states.iter().filter(|state| **state == State::NotJudged).count()
+    }
+}
+
+fn is_about(entry: &Suppression, key: &Key) -> bool {
+    let is_there = |place: Option<Place>, address: Option<IpAddr>| {
+        place.is_none_or(|place| address.is_some_and(|address| place.contains(address, None)))
+    };
+    entry.port.is_none_or(|port| port == key.port)
+        && entry.row.as_ref().is_none_or(|row| key.row.as_ref() == Some(row))
+        && is_there(entry.initiator, key.initiator)
+        && is_there(entry.responder, key.responder)
 }
 
 /// Returns the one address that a place is.
@@ -135,14 +179,27 @@ pub fn write<'k>(keys: impl IntoIterator<Item = (&'k Key, u64)>, end: Timestamp)
         "# Findings of an earlier run. Each entry holds to the end of its last day, UTC.\n",
     );
     for (key, count) in counts {
-        let Key { rule, initiator, responder, port } = key;
-        write!(
-            text,
-            "\n[[suppress]]\nrule = \"{rule}\"\ninitiator = \"{initiator}\"\nresponder = \"{responder}\"\n\
-             port = {port}\nuntil = {until}\nreason = \"baseline: seen {count} times by {}\"\n",
-            day_of(end)
-        )
-        .expect("a String takes all");
+        let Key { rule, initiator, responder, port, row } = key;
+        let mut say = |line: std::fmt::Arguments<'_>| {
+            text.write_fmt(line).expect("a String takes all");
+        };
+        say(format_args!("\n[[suppress]]\nrule = \"{rule}\"\n"));
+        for (name, address) in [("initiator", initiator), ("responder", responder)] {
+            if let Some(address) = address {
+                say(format_args!("{name} = \"{address}\"\n"));
+            }
+        }
+        say(format_args!("port = {port}\n"));
+        if let Some(row) = row {
+            say(format_args!("row = {}\n", toml::Value::from(row.as_str())));
+        }
+        let how = match (row, count) {
+            (Some(_), _) => "missing".to_owned(),
+            (None, 1) => "seen once".to_owned(),
+            (None, count) => format!("seen {count} times"),
+        };
+        let day = day_of(end);
+        say(format_args!("until = {until}\nreason = \"baseline: {how} by {day}\"\n"));
     }
     text
 }
@@ -161,9 +218,10 @@ mod tests {
         let address = |text: &str| text.parse().unwrap();
         Key {
             rule: rule.into(),
-            initiator: address(initiator),
-            responder: address("10.0.3.10"),
+            initiator: Some(address(initiator)),
+            responder: Some(address("10.0.3.10")),
             port: 8280,
+            row: None,
         }
     }
 
@@ -191,6 +249,23 @@ mod tests {
         assert_eq!(gone, ["wso2/basic-in-clear"]);
         let late = Timestamp(end.0 + 366 * 86_400_000_000_000);
         assert!(!baseline.knows(&old, late), "an entry that is over accepts nothing");
+    }
+
+    #[test]
+    fn what_outlives_its_entry_is_new_and_not_gone() {
+        let key = key("wso2/bearer-over-http", "10.0.2.7");
+        let text = write([(&key, 1)], Timestamp(0));
+        let twice = format!("{text}{}", &text[text.find("[[").unwrap()..]);
+        let mut baseline = load(&twice).unwrap();
+        assert!(!baseline.knows(&key, Timestamp(i64::MAX)));
+        assert_eq!(baseline.gone().count(), 0);
+    }
+
+    #[test]
+    fn what_the_run_does_not_judge_is_not_gone() {
+        let text = "[[suppress]]\nrule = \"ibm-api-connect-zones/not-allowed\"\nuntil = 2030-01-01\nreason = \"x\"\n";
+        let baseline = load(text).unwrap();
+        assert_eq!((baseline.gone().count(), baseline.not_judged()), (0, 1));
     }
 
     #[test]

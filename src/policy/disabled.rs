@@ -53,7 +53,7 @@ pub struct PortProof {
     pub host: Option<String>,
     /// The address; `None` where no host of the product is declared or was met.
     pub address: Option<IpAddr>,
-    /// The port under the host's offset.
+    /// The port under the host's offset; where the site does not say that, the one that was tried.
     pub port: u16,
     /// TCP or UDP.
     pub transport: Transport,
@@ -67,9 +67,18 @@ pub struct PortProof {
 #[derive(Debug)]
 pub struct DisabledRun {
     proofs: Vec<PortProof>,
-    by_endpoint: HashMap<(IpAddr, u16, Transport), Vec<usize>>,
+    by_address: HashMap<IpAddr, Vec<Watched>>,
     /// Services that no declared host runs: any host whose endpoint may be it counts.
     anywhere: Vec<usize>,
+}
+
+/// A proof of a declared host.
+#[derive(Debug, Clone, Copy)]
+struct Watched {
+    proof: usize,
+    /// The site says at which offset the host listens. Where it does not, the service is where its other ports
+    /// say that it is.
+    offset_known: bool,
 }
 
 /// Addresses of one declared host that are watched: a prefix of more is a network, not a host.
@@ -78,8 +87,7 @@ const ADDRESSES_MAX: usize = 256;
 impl DisabledRun {
     /// Begins with no flow.
     pub fn new(site: &Site, catalog: &Catalog) -> Self {
-        let mut run =
-            Self { proofs: Vec::new(), by_endpoint: HashMap::new(), anywhere: Vec::new() };
+        let mut run = Self { proofs: Vec::new(), by_address: HashMap::new(), anywhere: Vec::new() };
         for (id, _) in &site.policy.disabled {
             let service = catalog.service(*id);
             let ports = |offset: Option<u16>| {
@@ -88,15 +96,17 @@ impl DisabledRun {
             };
             let before = run.proofs.len();
             for host in site.hosts() {
-                let runs = host.products.iter().any(|(product, component)| {
-                    *product == service.product
-                        && component.as_deref().is_none_or(|component| service.is_in(component))
-                });
-                let Some(port) = ports(host.offset).filter(|_| runs) else { continue };
+                let port = ports(host.offset).filter(|_| host.runs(service));
+                let Some(port) = port else { continue };
                 for transport in service.transports.iter() {
                     let addresses = host.prefixes.iter().flat_map(ipnet::IpNet::hosts);
                     for address in addresses.take(ADDRESSES_MAX) {
-                        run.watch(PortProof {
+                        let watched = Watched {
+                            proof: run.proofs.len(),
+                            offset_known: host.offset.is_some(),
+                        };
+                        run.by_address.entry(address).or_default().push(watched);
+                        run.proofs.push(PortProof {
                             service: *id,
                             host: Some(host.name.clone()),
                             address: Some(address),
@@ -128,29 +138,31 @@ impl DisabledRun {
         run
     }
 
-    fn watch(&mut self, proof: PortProof) {
-        if let Some(address) = proof.address {
-            let key = (address, proof.port, proof.transport);
-            self.by_endpoint.entry(key).or_default().push(self.proofs.len());
-        }
-        self.proofs.push(proof);
-    }
-
     /// Looks at one flow.
     pub fn flow(&mut self, subject: &Subject<'_>, reach: Reach) {
         if self.proofs.is_empty() {
             return;
         }
         let (address, port) = (subject.responder.ip().to_canonical(), subject.responder.port());
-        let key = (address, port, subject.transport);
-        for index in self.by_endpoint.get(&key).into_iter().flatten() {
-            self.proofs[*index].see(reach);
+        let may_be = |proof: &PortProof| {
+            proof.transport == subject.transport
+                && subject.tag.candidates.iter().any(|c| c.service == proof.service)
+        };
+        for watched in self.by_address.get(&address).into_iter().flatten() {
+            let proof = &mut self.proofs[watched.proof];
+            let is_there = if watched.offset_known {
+                (proof.port, proof.transport) == (port, subject.transport)
+            } else {
+                may_be(proof)
+            };
+            if is_there {
+                proof.see(port, reach);
+            }
         }
         for index in &self.anywhere {
             let proof = &mut self.proofs[*index];
-            let may_be = subject.tag.candidates.iter().any(|c| c.service == proof.service);
-            if may_be && proof.transport == subject.transport {
-                proof.see(reach);
+            if may_be(proof) {
+                proof.see(port, reach);
             }
         }
     }
@@ -162,16 +174,15 @@ impl DisabledRun {
 }
 
 impl PortProof {
-    fn see(&mut self, reach: Reach) {
+    fn see(&mut self, port: u16, reach: Reach) {
         self.flows += 1;
         let state = match reach {
             Reach::Silent => PortState::Silent,
             Reach::Refused => PortState::Refused,
             Reach::Answered => PortState::Open,
         };
-        self.state = match self.state {
-            PortState::NotExercised => state,
-            known => known.max(state),
-        };
+        if self.state == PortState::NotExercised || self.state < state {
+            (self.state, self.port) = (state, port);
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::Policy;
 use super::kind::{FindingKind, Severity};
 use super::rule::{Rule, zone_bit};
 use super::words::{CertificateFault, Trust};
+use super::{Disabled, Policy};
 use crate::catalog::{AppProtocol, Catalog, Encryption, Service, ServiceId};
 use crate::classify::{Heard, Tag};
 use crate::inspect::facts::TlsFacts;
@@ -36,6 +36,8 @@ pub struct Subject<'a> {
     pub encrypted: Option<bool>,
     /// TCP with SYN/ACK or data, UDP with data.
     pub established: bool,
+    /// Bytes of the initiator were captured: what was heard is not the responder's alone.
+    pub initiator_spoke: bool,
     /// Site, inference or content say that the responder is one of the products.
     pub host_is_product: bool,
     /// The initiator's zone.
@@ -71,6 +73,13 @@ impl<'a> Subject<'a> {
             Heard::Tls => FindingKind::TlsOnPlainPort,
             // SSH is no plaintext, whatever it is doing there.
             Heard::Clear(AppProtocol::Ssh) => FindingKind::UnexpectedProtocol,
+            // What a server says in clear to a silent client shows nothing of what clients may send.
+            Heard::Clear(protocol) if !self.initiator_spoke => {
+                if some_row(&|service| service.speaks(protocol)) {
+                    return None;
+                }
+                FindingKind::UnexpectedProtocol
+            }
             Heard::Clear(_) | Heard::Upgraded(_) if demands_tls() => {
                 FindingKind::PlaintextOnTlsPort
             }
@@ -241,7 +250,7 @@ impl Policy {
             judge.by_note(FindingKind::UncataloguedService, "connection", detail, findings);
         }
         if !self.disabled.is_empty() {
-            judge.disabled(findings);
+            judge.disabled(site, findings);
         }
     }
 
@@ -367,10 +376,15 @@ impl Judge<'_> {
         }
     }
 
-    fn disabled(&self, findings: &mut Vec<Finding>) {
+    fn disabled(&self, site: &Site, findings: &mut Vec<Finding>) {
         let subject = self.view.subject;
-        let candidates = subject.tag.candidates.iter();
-        let mut declared = candidates.filter(|c| self.policy.disabled.contains(&c.service));
+        let host = site.host_of(subject.responder.ip());
+        let is_meant = |id: ServiceId| {
+            let runs = host.is_some_and(|host| host.runs(subject.catalog.service(id)));
+            let of_it = |disabled: &&Disabled| disabled.service == id;
+            self.policy.disabled.iter().find(of_it).is_some_and(|it| runs || !it.has_hosts)
+        };
+        let mut declared = subject.tag.candidates.iter().filter(|c| is_meant(c.service));
         if let Some(candidate) = declared.next() {
             let id = &subject.catalog.service(candidate.service).id;
             let detail = || format!("{id} is declared disabled, and answered");

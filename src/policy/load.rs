@@ -12,7 +12,7 @@ use super::file::File;
 use super::kind::{FindingKind, Trigger};
 use super::matrix::Matrix;
 use super::rule::{Quick, Rule};
-use super::{ByService, Pack, Policy, embedded, suppress};
+use super::{ByService, Disabled, Pack, Policy, embedded, suppress};
 use crate::catalog::toml_text::with_hint;
 use crate::catalog::{Catalog, ServiceId};
 use crate::error::{Error, Result};
@@ -68,11 +68,11 @@ impl Policy {
             write!(hex, "{byte:02x}").expect("a String takes all");
             hex
         });
-        let suppressions = suppress::by_rule(&rules, site)?;
+        let suppressions = suppress::by_rule(&rules, &matrices, site)?;
         Ok(Self {
             by_kind: by_kind(&rules, catalog),
             kinds_of_evidence: kinds_of_evidence(&rules),
-            disabled: site.policy.disabled.iter().map(|(service, _)| *service).collect(),
+            disabled: disabled(catalog, site),
             suppressions,
             packs,
             quick: rules.iter().map(Quick::of).collect(),
@@ -81,6 +81,13 @@ impl Policy {
             content_hash,
         })
     }
+}
+
+/// Returns what the site declares disabled, and whether it names hosts that run it.
+fn disabled(catalog: &Catalog, site: &Site) -> Vec<Disabled> {
+    let declared = site.policy.disabled.iter().map(|(service, _)| *service);
+    let has_hosts = |id| site.hosts().iter().any(|host| host.runs(catalog.service(id)));
+    declared.map(|service| Disabled { service, has_hosts: has_hosts(service) }).collect()
 }
 
 /// Refuses a zone's `as` that neither a pack that ships nor a file of the user's knows.

@@ -13,7 +13,7 @@ use crate::classify::Tag;
 use crate::error::{Error, Result};
 use crate::inspect::Protocol;
 use crate::packet::Transport;
-use crate::site::{Host, Site};
+use crate::site::{Host, Site, ZoneId};
 
 /// Parties that a matrix may have: one bit each, beside the one for everybody.
 const PARTIES_MAX: usize = 31;
@@ -94,6 +94,12 @@ impl Matrix {
         let named = self.parties.iter().enumerate().filter(|(place, _)| parties & 1 << place != 0);
         let named: Vec<&str> = named.map(|(_, party)| party.as_str()).collect();
         if named.is_empty() { "other".to_owned() } else { named.join(", ") }
+    }
+
+    /// Returns the first zone of the site that is one of some parties.
+    pub(super) fn zone_of(&self, parties: u32) -> Option<ZoneId> {
+        let place = self.of_zone.iter().position(|is| is & parties != 0)?;
+        u16::try_from(place).ok().map(ZoneId)
     }
 }
 

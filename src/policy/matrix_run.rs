@@ -78,10 +78,14 @@ pub struct Absence {
     pub initiator: String,
     /// Its first address, where it is a host.
     pub initiator_address: Option<IpAddr>,
+    /// Its zone.
+    pub initiator_zone: Option<ZoneId>,
     /// Who should have answered: a host's or a zone's name.
     pub responder: String,
     /// Its first address, where it is a host.
     pub responder_address: Option<IpAddr>,
+    /// Its zone.
+    pub responder_zone: Option<ZoneId>,
     /// The port, moved by the responder's offset.
     pub port: u16,
     /// TCP or UDP.
@@ -312,6 +316,10 @@ fn absence(
     let host = |id: Option<HostId>| id.map(|id| &ground.site.hosts()[usize::from(id.0)]);
     let name = |id, zone: &str| host(id).map_or_else(|| zone.to_owned(), |h| h.name.clone());
     let address = |id| host(id).and_then(|host| host.prefixes.first()).map(ipnet::IpNet::addr);
+    let zone = |id, parties: u32| match address(id) {
+        Some(address) => ground.site.zone_of(address),
+        None => matrix.zone_of(parties),
+    };
     let offset = host(responder).and_then(|host| host.offset);
     let mut ends = row.uses.iter().filter_map(|used| used.port_at(offset, ground.catalog));
     let (port, transport) = ends.next().unwrap_or((0, Transport::Tcp));
@@ -323,7 +331,9 @@ fn absence(
         matrix: matrix.id.clone(),
         row: row.id.clone(),
         initiator_address: address(initiator),
+        initiator_zone: zone(initiator, row.initiators),
         responder_address: address(responder),
+        responder_zone: zone(responder, row.responders),
         port,
         transport,
         attempted,

@@ -58,10 +58,17 @@ pub struct Policy {
     /// For each kind of evidence: the kinds of findings that rules make of it, one bit each.
     kinds_of_evidence: [u64; EvidenceKind::ALL.len()],
     /// Services that the site declares disabled.
-    disabled: Vec<ServiceId>,
+    disabled: Vec<Disabled>,
     /// For each rule: the site's suppressions that name it.
     suppressions: Vec<Vec<usize>>,
     content_hash: String,
+}
+
+/// A service that is declared disabled.
+struct Disabled {
+    service: ServiceId,
+    /// The site declares hosts that run it: it is theirs alone that is meant.
+    has_hosts: bool,
 }
 
 /// The rules of one kind, the most specific first.

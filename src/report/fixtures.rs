@@ -10,9 +10,9 @@ use super::record::{
     Severity, StatsRecord, SuppressionRecord, TagRecord, TlsRecord, TunnelRecord,
 };
 use super::summary::{
-    BaselineEntry, InputRecord, Ledger, LedgerRecord, NotExercised, Outcome, PointLedger,
-    Provenance, Reason, RoleTotals, Rtt, RuleTotals, RunRecord, ServiceTotals, Summary, Totals,
-    Traffic, Verdict, ZonePair, ZoneTotals,
+    BaselineEntry, DisabledRecord, InputRecord, Ledger, LedgerRecord, NotExercised, Outcome,
+    PointLedger, Provenance, Reason, RoleTotals, Rtt, RuleTotals, RunRecord, ServiceTotals,
+    Summary, Totals, Traffic, Verdict, ZonePair, ZoneTotals,
 };
 use super::timeline::TimelineBuilder;
 use super::{Sink, community_id};
@@ -225,6 +225,7 @@ pub(super) fn alert(rule: usize, envelope: Envelope<'static>, count: u64) -> Ale
         evidence: Vec::new(),
         suppression: None,
         baseline: None,
+        row: None,
     }
 }
 
@@ -556,11 +557,13 @@ pub(super) fn summary() -> Summary {
         zones: Some(zones()),
         rules,
         timeline: timeline.build(),
+        disabled: disabled(),
         baseline_gone: vec![BaselineEntry {
             rule: "wso2/basic-over-http".to_owned(),
             initiator: Some("10.0.2.99".to_owned()),
             responder: Some("10.0.3.10".to_owned()),
             port: Some(9763),
+            row: None,
         }],
         warnings: vec!["site.toml:52: the suppression of wso2/x ended on 2026-10-31".to_owned()],
         provenance: provenance(),
@@ -574,6 +577,19 @@ pub(super) fn summary() -> Summary {
             live: None,
         }),
     }
+}
+
+fn disabled() -> Vec<DisabledRecord> {
+    let record = |host: Option<&str>, port, state, flows| DisabledRecord {
+        service: "wso2-api-manager-4/gateway-http".to_owned(),
+        host: host.map(str::to_owned),
+        address: host.map(|_| "10.0.3.11".parse().unwrap()),
+        port,
+        transport: Transport::Tcp,
+        state,
+        flows,
+    };
+    vec![record(Some("gw-2"), 8281, "refused", 2), record(None, 8280, "not exercised", 0)]
 }
 
 fn verdict() -> Verdict {

@@ -1,21 +1,26 @@
 //! JUnit XML, as CI servers read it: a test case a rule.
 //!
-//! A rule fails by findings at or above `--fail-on` that nobody accepted; what it found below that is its
-//! output. An inconclusive run is an error of a case of its own. There is no standard; the elements are
-//! those of Ant's report, which Jenkins, GitLab and GitHub's actions take.
+//! A rule fails by findings at or above `--fail-on` that neither a suppression nor the baseline covers; what
+//! else it found is the suite's output. A run in which something could hide a finding is an error of a case of
+//! its own. There is no standard; the report keeps to what the published schemas of Ant's report (Windy Road,
+//! `JUnit.xsd`) and of Jenkins' xUnit plug-in (`junit-10.xsd`) both allow. Ant's asks for the more: no output
+//! of a case, and `properties`, `system-out`, `system-err`, `hostname`, `package` and `id` of every suite.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use super::Sink;
-use super::record::{AlertRecord, Record, Severity};
-use super::summary::{Outcome, RuleTotals, Summary};
+use super::record::{AlertRecord, BaselineState, Record, RuleRecord, Severity};
+use super::summary::Summary;
 use super::time::Readable;
 use crate::error::Printable;
 
 /// Findings of one rule that are written out; the rest is a number.
 const LINES_MAX: usize = 100;
+
+/// Characters of a time to the second, without a zone: what Ant's schema asks for.
+const SECONDS_LEN: usize = "2026-11-23T09:15:00".len();
 
 /// Gathers findings by rule and writes everything at the end.
 pub struct Junit {
@@ -26,10 +31,13 @@ pub struct Junit {
 /// What one rule found.
 #[derive(Default)]
 struct Found {
-    lines: Vec<(Severity, String)>,
-    beyond: u64,
+    /// The first of those that nobody accepted.
+    lines: Vec<String>,
+    /// All of those that nobody accepted.
+    open: u64,
     worst: Option<Severity>,
     accepted: u64,
+    unchanged: u64,
 }
 
 impl Junit {
@@ -47,52 +55,49 @@ impl Junit {
             found.accepted += 1;
             return;
         }
-        found.worst = found.worst.max(Some(alert.severity));
-        if found.lines.len() >= LINES_MAX {
-            found.beyond += 1;
+        if alert.baseline == Some(BaselineState::Unchanged) {
+            found.unchanged += 1;
             return;
         }
-        let mut line = format!(
-            "{} {} {} -> {} ×{}",
-            alert.severity,
-            Readable(alert.first_seen),
-            alert.envelope.initiator,
-            alert.envelope.responder,
-            alert.count
-        );
-        if let Some(service) = alert.tag.service {
-            let _ = write!(line, " {service}");
+        found.open += 1;
+        found.worst = found.worst.max(Some(alert.severity));
+        if found.lines.len() < LINES_MAX {
+            found.lines.push(line(alert));
         }
-        if let Some(detail) = alert.evidence.iter().find_map(|seen| seen.detail) {
-            let _ = write!(line, " ({detail})");
-        }
-        found.lines.push((alert.severity, line));
     }
 
     fn document(&self, summary: &Summary) -> String {
         let none = Found::default();
         let fail_on = summary.verdict.fail_on;
-        let mut cases = String::new();
+        let (mut cases, mut out) = (String::new(), String::new());
         let (mut failures, mut skipped) = (0, 0);
         for totals in &summary.rules {
             let found = self.by_rule.get(&totals.rule.id).unwrap_or(&none);
-            let fails = found.worst.is_some_and(|worst| worst >= fail_on);
-            let is_skipped = !fails && found.lines.is_empty() && totals.skipped.is_some();
-            failures += u32::from(fails);
-            skipped += u32::from(is_skipped);
-            case(&mut cases, totals, found, fails, is_skipped);
+            let outcome = match (&totals.skipped, found.worst) {
+                (_, Some(worst)) if worst >= fail_on => Case::Failed(worst),
+                (Some(why), None) => Case::Skipped(why),
+                _ => Case::Passed,
+            };
+            failures += u32::from(matches!(outcome, Case::Failed(_)));
+            skipped += u32::from(matches!(outcome, Case::Skipped(_)));
+            case(&mut cases, &totals.rule, found, outcome);
+            found.tell(&mut out, &totals.rule.id, matches!(outcome, Case::Failed(_)));
         }
-        let errors = u32::from(summary.verdict.result == Outcome::Inconclusive);
+        let errors = u32::from(!summary.verdict.reasons.is_empty());
         verdict(&mut cases, summary);
+        unproved(&mut out, summary);
         let tests = summary.rules.len() + 1;
         let time = Readable(summary.timestamp).to_string().replacen(' ', "T", 1);
-        let counts = format!(
-            "name=\"portreeve\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\""
-        );
+        let warnings = summary.warnings.iter().fold(String::new(), |all, one| all + one + "\n");
         format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {counts} time=\"0\">\n  \
-             <testsuite {counts} skipped=\"{skipped}\" time=\"0\" timestamp=\"{}\">\n{cases}  </testsuite>\n</testsuites>\n",
-            &time[..19]
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"portreeve\" package=\"portreeve\" \
+             id=\"0\" timestamp=\"{}\" hostname=\"localhost\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" \
+             skipped=\"{skipped}\" time=\"0\">\n{}{cases}    <system-out>{}</system-out>\n    \
+             <system-err>{}</system-err>\n  </testsuite>\n</testsuites>\n",
+            &time[..SECONDS_LEN],
+            properties(summary),
+            Xml(&out),
+            Xml(&warnings),
         )
     }
 }
@@ -115,67 +120,148 @@ impl Sink for Junit {
     }
 }
 
-/// Writes the case of one rule.
-fn case(out: &mut String, totals: &RuleTotals, found: &Found, fails: bool, is_skipped: bool) {
-    let rule = &totals.rule;
-    let pack = rule.id.split_once('/').map_or("rules", |(pack, _)| pack);
-    let _ = write!(
-        out,
-        "    <testcase classname=\"{}\" name=\"{}\" time=\"0\"",
-        Xml(pack),
-        Xml(&rule.id)
+/// What becomes of a rule's case.
+#[derive(Clone, Copy)]
+enum Case<'a> {
+    Failed(Severity),
+    Passed,
+    Skipped(&'a str),
+}
+
+impl Found {
+    /// Lists findings that fail no case, and those that are covered, in lines that begin with the rule.
+    fn tell(&self, out: &mut String, rule: &str, told: bool) {
+        if !told {
+            for line in self.shown() {
+                let _ = writeln!(out, "{rule}: {line}");
+            }
+        }
+        for (count, by) in [(self.accepted, "suppressions"), (self.unchanged, "the baseline")] {
+            if count > 0 {
+                let _ = writeln!(out, "{rule}: {count} accepted by {by}");
+            }
+        }
+    }
+
+    /// Returns the findings that nobody accepted, as far as they are written out, and how many are not.
+    fn shown(&self) -> impl Iterator<Item = String> {
+        let beyond = self.open - self.lines.len() as u64;
+        let rest = (beyond > 0).then(|| format!("and {beyond} more"));
+        self.lines.iter().cloned().chain(rest)
+    }
+}
+
+/// Shows one finding on one line.
+fn line(alert: &AlertRecord<'_>) -> String {
+    let detail = alert.evidence.iter().find_map(|seen| seen.detail);
+    if let (Some(_), Some(detail)) = (alert.row, detail) {
+        // No flow shows it: there are no ends to name.
+        return format!("{} {}", alert.severity, Printable(detail));
+    }
+    let mut line = format!(
+        "{} {} {} -> {} ×{}",
+        alert.severity,
+        Readable(alert.first_seen),
+        alert.envelope.initiator,
+        alert.envelope.responder,
+        alert.count
     );
-    let mut lines: Vec<&str> = found.lines.iter().map(|(_, line)| line.as_str()).collect();
-    let beyond = format!("and {} more", found.beyond);
-    if found.beyond > 0 {
-        lines.push(&beyond);
+    if let Some(service) = alert.tag.service {
+        let _ = write!(line, " {service}");
     }
-    let accepted = format!("{} accepted by suppressions", found.accepted);
-    if found.accepted > 0 {
-        lines.push(&accepted);
+    if let Some(detail) = detail {
+        let _ = write!(line, " ({})", Printable(detail));
     }
-    let listed = lines.join("\n");
-    if fails {
-        let count = found.lines.len() as u64 + found.beyond;
-        let severity = found.worst.unwrap_or(rule.severity);
-        let _ = writeln!(
-            out,
-            ">\n      <failure message=\"{}: {count} finding(s)\" type=\"{severity}\">{}</failure>\n    </testcase>",
-            Xml(&rule.title),
-            Xml(&format!("{listed}\n\n{}\n\nBy: {}", rule.remedy, rule.source))
-        );
-    } else if let (true, Some(why)) = (is_skipped, &totals.skipped) {
-        let _ = writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", Xml(why));
-    } else if listed.is_empty() {
-        let _ = writeln!(out, "/>");
-    } else {
-        let text = Xml(&listed);
-        let _ = writeln!(out, ">\n      <system-out>{text}</system-out>\n    </testcase>");
+    line
+}
+
+/// Writes where the report came from.
+fn properties(summary: &Summary) -> String {
+    let Summary { provenance, verdict, .. } = summary;
+    let site = provenance.site_sha256.as_deref();
+    let known = [
+        ("version", Some(provenance.version.as_str())),
+        ("catalog_sha256", Some(&provenance.catalog_sha256)),
+        ("policy_sha256", Some(&provenance.policy_sha256)),
+        ("site_sha256", site),
+        ("filter", provenance.filter.as_deref()),
+        ("verdict", Some(verdict.result.name())),
+        ("fail_on", Some(verdict.fail_on.name())),
+    ];
+    let inputs = provenance.inputs.iter().map(|input| ("input", Some(input.name.as_str())));
+    let mut out = String::from("    <properties>\n");
+    for (name, value) in known.into_iter().chain(inputs) {
+        if let Some(value) = value {
+            let value = Xml(value);
+            let _ = writeln!(out, "      <property name=\"{name}\" value=\"{value}\"/>");
+        }
+    }
+    out + "    </properties>\n"
+}
+
+/// Writes the case of one rule.
+fn case(out: &mut String, rule: &RuleRecord, found: &Found, outcome: Case<'_>) {
+    let pack = rule.id.split_once('/').map_or("rules", |(pack, _)| pack);
+    begin(out, pack, &rule.id);
+    match outcome {
+        Case::Passed => out.push_str("/>\n"),
+        Case::Skipped(why) => {
+            let _ = writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", Xml(why));
+        }
+        Case::Failed(worst) => {
+            let listed: Vec<String> = found.shown().collect();
+            let text = format!("{}\n\n{}\n\nBy: {}", listed.join("\n"), rule.remedy, rule.source);
+            let message = format!("{}: {} finding(s)", rule.title, found.open);
+            let _ = writeln!(
+                out,
+                ">\n      <failure message=\"{}\" type=\"{worst}\">{}</failure>\n    </testcase>",
+                Xml(&message),
+                Xml(&text)
+            );
+        }
     }
 }
 
 /// Writes the case that stands for the run as a whole: whether something could hide a finding.
 fn verdict(out: &mut String, summary: &Summary) {
-    let reasons: Vec<String> = summary
-        .verdict
-        .reasons
-        .iter()
-        .map(|reason| format!("{}: {}", reason.reason, reason.detail))
-        .chain(summary.warnings.iter().cloned())
+    begin(out, "portreeve", "conclusive");
+    let reasons = summary.verdict.reasons.iter();
+    let reasons: Vec<String> = reasons
+        .map(|reason| {
+            let touched = match (reason.flows, reason.packets) {
+                (Some(flows), _) => format!(" ({flows} flows)"),
+                (None, Some(packets)) => format!(" ({packets} packets)"),
+                (None, None) => String::new(),
+            };
+            format!("{}{touched}: {}", reason.reason, reason.detail)
+        })
         .collect();
-    let listed = reasons.join("\n");
-    let _ = write!(out, "    <testcase classname=\"portreeve\" name=\"conclusive\" time=\"0\"");
-    if summary.verdict.result == Outcome::Inconclusive {
-        let _ = writeln!(
-            out,
-            ">\n      <error message=\"inconclusive\" type=\"inconclusive\">{}</error>\n    </testcase>",
-            Xml(&listed)
-        );
-    } else if listed.is_empty() {
-        let _ = writeln!(out, "/>");
-    } else {
-        let text = Xml(&listed);
-        let _ = writeln!(out, ">\n      <system-out>{text}</system-out>\n    </testcase>");
+    if reasons.is_empty() {
+        out.push_str("/>\n");
+        return;
+    }
+    let _ = writeln!(
+        out,
+        ">\n      <error message=\"something could hide a finding\" type=\"inconclusive\">{}</error>\n    </testcase>",
+        Xml(&reasons.join("\n"))
+    );
+}
+
+fn begin(out: &mut String, class: &str, name: &str) {
+    let (class, name) = (Xml(class), Xml(name));
+    let _ = write!(out, "    <testcase classname=\"{class}\" name=\"{name}\" time=\"0\"");
+}
+
+/// Lists what the capture could not prove, what it proved of transports that are said to be off, and what of the baseline is gone.
+fn unproved(out: &mut String, summary: &Summary) {
+    for open in &summary.verdict.not_exercised {
+        let _ = writeln!(out, "not exercised: {}: {}", open.subject, open.detail);
+    }
+    for proof in summary.disabled.iter().filter(|proof| proof.flows > 0) {
+        let _ = writeln!(out, "declared disabled: {proof}: {}", proof.state);
+    }
+    for entry in &summary.baseline_gone {
+        let _ = writeln!(out, "gone since the baseline: {entry}");
     }
 }
 

@@ -356,6 +356,8 @@ struct Finding<'a> {
     suppressed: Option<&'a SuppressionRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     baseline: Option<BaselineState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<&'a str>,
 }
 
 fn alert_line<'a>(alert: &'a AlertRecord<'a>) -> AlertLine<'a> {
@@ -385,6 +387,7 @@ fn alert_line<'a>(alert: &'a AlertRecord<'a>) -> AlertLine<'a> {
                 source: &rule.source,
                 suppressed: alert.suppression,
                 baseline: alert.baseline,
+                row: alert.row,
             },
         },
     }

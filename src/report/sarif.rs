@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::Sink;
 use super::ndjson::Careful;
 use super::record::{AlertRecord, BaselineState, Record, RuleRecord, Severity, SuppressionRecord};
-use super::summary::{Outcome, RuleTotals, Summary};
+use super::summary::{BaselineEntry, Outcome, RuleTotals, Summary};
 use crate::error::Printable;
 use crate::packet::Transport;
 
@@ -46,6 +46,7 @@ struct Key {
     transport: Transport,
     suppression: Option<(String, usize)>,
     baseline: Option<BaselineState>,
+    row: Option<String>,
 }
 
 /// One result on its way.
@@ -80,6 +81,7 @@ impl Sarif {
             transport: alert.envelope.transport,
             suppression: alert.suppression.map(|s| (s.file.clone(), s.line)),
             baseline: alert.baseline,
+            row: alert.row.map(str::to_owned),
         };
         if let Some(index) = self.by_key.get(&key) {
             let known = &mut self.results[*index];
@@ -105,14 +107,10 @@ impl Sarif {
     fn log(&self, summary: &Summary) -> Value {
         let index: HashMap<&str, usize> =
             summary.rules.iter().enumerate().map(|(i, rule)| (rule.rule.id.as_str(), i)).collect();
-        let results: Vec<Value> = self
-            .results
-            .iter()
-            .map(|finding| {
-                let at = index.get(finding.key.rule.as_str()).copied();
-                finding.result(at.map(|at| &summary.rules[at].rule), at)
-            })
-            .collect();
+        let rule = |id: &str| index.get(id).map(|at| (*at, &summary.rules[*at].rule));
+        let results = self.results.iter().map(|finding| finding.result(rule(&finding.key.rule)));
+        let gone = summary.baseline_gone.iter().map(|entry| absent(entry, rule(&entry.rule)));
+        let results: Vec<Value> = results.chain(gone).collect();
         json!({
             "$schema": SCHEMA,
             "version": "2.1.0",
@@ -160,30 +158,40 @@ impl Sink for Sarif {
 }
 
 impl Finding {
-    fn result(&self, rule: Option<&RuleRecord>, index: Option<usize>) -> Value {
-        let title = rule.map_or(self.key.rule.as_str(), |rule| rule.title.as_str());
-        let endpoint = self.key.responder.to_string();
-        let flows = if self.flows == 1 { "flow" } else { "flows" };
-        let mut text = format!(
-            "{title}: {endpoint}/{}, {} {flows}, first from {} at {}",
-            self.key.transport, self.flows, self.initiator, self.first_seen
-        );
-        if let Some(detail) = &self.detail {
-            text.push_str(". ");
-            text.push_str(&Printable(detail).to_string());
+    /// Says where it is: the endpoint, or the row of a matrix that was missed. A name, and one that says all.
+    fn place(&self) -> [String; 2] {
+        let Key { rule, responder, transport, row, .. } = &self.key;
+        match row {
+            None => [responder.to_string(), format!("{responder}/{transport}")],
+            Some(row) => {
+                let pack = rule.split_once('/').map_or(rule.as_str(), |(pack, _)| pack);
+                [format!("row {row}"), format!("{pack}/{row}")]
+            }
         }
+    }
+
+    fn text(&self, title: &str) -> String {
+        let detail = self.detail.as_ref().map(|detail| Printable(detail).to_string());
+        if let (Some(_), Some(detail)) = (&self.key.row, &detail) {
+            return format!("{title}: {detail}");
+        }
+        let flows = if self.flows == 1 { "flow" } else { "flows" };
+        let text = format!(
+            "{title}: {}/{}, {} {flows}, first from {} at {}",
+            self.key.responder, self.key.transport, self.flows, self.initiator, self.first_seen
+        );
+        detail.map_or_else(|| text.clone(), |detail| format!("{text}. {detail}"))
+    }
+
+    fn result(&self, rule: Option<(usize, &RuleRecord)>) -> Value {
+        let title = rule.map_or(self.key.rule.as_str(), |(_, rule)| rule.title.as_str());
+        let [name, full_name] = self.place();
         let mut result = json!({
             "ruleId": self.key.rule,
             "kind": "fail",
             "level": level(self.severity),
-            "message": { "text": text },
-            "locations": [{
-                "logicalLocations": [{
-                    "name": endpoint,
-                    "fullyQualifiedName": format!("{endpoint}/{}", self.key.transport),
-                    "kind": "resource",
-                }],
-            }],
+            "message": { "text": self.text(title) },
+            "locations": [location(&name, &full_name, rule)],
             "partialFingerprints": { FINGERPRINT: self.fingerprint() },
             "occurrenceCount": self.flows,
             "properties": {
@@ -192,14 +200,8 @@ impl Finding {
                 "role": self.key.role,
             },
         });
-        if let Some(index) = index {
+        if let Some((index, _)) = rule {
             result["ruleIndex"] = index.into();
-        }
-        if let Some(rule) = rule {
-            result["locations"][0]["physicalLocation"] = json!({
-                "artifactLocation": { "uri": uri(&rule.file) },
-                "region": { "startLine": rule.line.max(1) },
-            });
         }
         if let Some(service) = &self.service {
             result["properties"]["service"] = service.as_str().into();
@@ -219,13 +221,15 @@ impl Finding {
         result
     }
 
-    /// Returns what stays the same from run to run: rule, role, port and responder.
+    /// Returns what stays the same from run to run: rule, role, port and responder, and the row that was missed.
     fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         let responder = self.key.responder;
         let port = format!("{}/{}", responder.port(), self.key.transport);
         let address = responder.ip().to_string();
-        for part in [&self.key.rule, &self.key.role, &port, &address] {
+        for part in
+            [&self.key.rule, &self.key.role, &port, &address].into_iter().chain(&self.key.row)
+        {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
@@ -233,6 +237,42 @@ impl Finding {
             hash.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         hex[..FINGERPRINT_LEN].to_owned()
     }
+}
+
+/// Returns where a result is: the rule's file and line, and what it is about.
+fn location(name: &str, full_name: &str, rule: Option<(usize, &RuleRecord)>) -> Value {
+    let mut location = json!({
+        "logicalLocations": [{ "name": name, "fullyQualifiedName": full_name, "kind": "resource" }],
+    });
+    if let Some((_, rule)) = rule {
+        location["physicalLocation"] = json!({
+            "artifactLocation": { "uri": uri(&rule.file) },
+            "region": { "startLine": rule.line.max(1) },
+        });
+    }
+    location
+}
+
+/// Returns what the baseline has and the run does not: nothing to be alarmed about, so that a reader that
+/// knows nothing of baselines shows no alert for it.
+fn absent(entry: &BaselineEntry, rule: Option<(usize, &RuleRecord)>) -> Value {
+    let responder = entry.responder.as_deref().unwrap_or("any");
+    let name =
+        entry.port.map_or_else(|| responder.to_owned(), |port| format!("{responder} port {port}"));
+    let text = format!("Gone since the baseline: {entry}");
+    let mut result = json!({
+        "ruleId": entry.rule,
+        "kind": "pass",
+        "level": "none",
+        "message": { "text": Printable(&text).to_string() },
+        "locations": [location(&name, &name, rule)],
+        "baselineState": "absent",
+        "suppressions": [],
+    });
+    if let Some((index, _)) = rule {
+        result["ruleIndex"] = index.into();
+    }
+    result
 }
 
 fn descriptor(totals: &RuleTotals) -> Value {

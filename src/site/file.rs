@@ -81,6 +81,7 @@ pub(super) struct SuppressEntry {
     pub(super) initiator: Option<Spanned<String>>,
     pub(super) responder: Option<Spanned<String>>,
     pub(super) port: Option<PortEntry>,
+    pub(super) row: Option<Text>,
     pub(super) until: Spanned<DayEntry>,
     pub(super) reason: Text,
 }

@@ -260,6 +260,7 @@ impl Loader<'_> {
                 initiator: place(&entry.initiator)?,
                 responder: place(&entry.responder)?,
                 port: entry.port.map(|port| port.0),
+                row: entry.row.as_ref().map(|row| row.0.clone()),
                 until,
                 ends,
                 reason: entry.reason.0.clone(),

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use self::prefixes::Prefixes;
-use crate::catalog::{Catalog, ProductId, ServiceId};
+use crate::catalog::{Catalog, ProductId, Service, ServiceId};
 use crate::error::{Error, Result};
 use crate::packet::Timestamp;
 
@@ -68,6 +68,16 @@ pub struct Host {
     pub prefixes: Vec<IpNet>,
     /// Where the site file names it.
     pub line: usize,
+}
+
+impl Host {
+    /// Tells whether a service is of what runs on the host.
+    pub fn runs(&self, service: &Service) -> bool {
+        self.products.iter().any(|(product, component)| {
+            *product == service.product
+                && component.as_deref().is_none_or(|component| service.is_in(component))
+        })
+    }
 }
 
 /// A name in the site file that another room checks.
@@ -124,6 +134,8 @@ pub struct Suppression {
     pub responder: Option<Place>,
     /// Only this responder port.
     pub port: Option<u16>,
+    /// Only this row of the rule's matrix: of findings that a row is missed.
+    pub row: Option<String>,
     /// The last day as written, UTC: `2027-01-31`.
     pub until: String,
     /// The first moment after that day.

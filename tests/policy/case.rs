@@ -66,6 +66,9 @@ struct FlowEntry {
     known_host: bool,
     #[serde(default = "yes")]
     initiator_known: bool,
+    /// What was spoken is the responder's alone.
+    #[serde(default)]
+    initiator_silent: bool,
     /// Seconds since 1970 of its packets.
     #[serde(default)]
     time: i64,
@@ -325,6 +328,7 @@ impl<'a> Run<'a> {
             facts: Some(facts),
             encrypted,
             established: flow.reach() == Reach::Answered,
+            initiator_spoke: !flow.initiator_silent,
             host_is_product: flow.known_host
                 || self.site.host_of(responder.ip()).is_some_and(|host| !host.products.is_empty()),
             initiator_zone: self.site.zone_of(initiator.ip()),

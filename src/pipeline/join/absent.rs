@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{Join, Seen, end_of};
+use super::{Join, Seen, Setting, end_of};
 use crate::error::Result;
 use crate::packet::{At, EncapId, FiveTuple, FlowKey};
 use crate::pipeline::outputs::Outputs;
+use crate::policy::baseline::Key;
 use crate::policy::{Absence, Cover, EvidenceNote, Finding, FindingKind, Note};
 use crate::report::community_id::flow_id;
-use crate::report::record::{AlertRecord, Envelope, EvidenceRecord, Record, TagRecord};
+use crate::report::record::{
+    AlertRecord, BaselineState, Envelope, EvidenceRecord, Record, TagRecord,
+};
 
 impl Join<'_> {
     /// Writes what the site expects and the capture did not show. The envelope names the declared ends; an
@@ -18,7 +21,8 @@ impl Join<'_> {
         if absences.is_empty() {
             return Ok(());
         }
-        let rules = self.rule_records();
+        let desk = self.desk();
+        let Setting { policy, site, past, .. } = self.setting;
         let end = At { frame: 0, time: end_of(self.gathered) };
         for (number, absence) in absences.into_iter().enumerate() {
             let note = Note::once("absence", absence.detail.clone(), end);
@@ -31,7 +35,15 @@ impl Join<'_> {
                 last: end,
                 evidence: vec![EvidenceNote::Note(note)],
             };
-            seen.findings.add(&finding, Cover::None);
+            let cover = policy.cover_of_absence(&absence, end.time, site);
+            let key = || Key::of_absence(policy, &absence);
+            if !matches!(cover, Cover::By(_)) {
+                past.note(key);
+            }
+            let baseline = past.state(key, end.time);
+            if baseline != Some(BaselineState::Unchanged) {
+                seen.findings.add(&finding, cover);
+            }
             let [initiator, responder] = ends(&absence);
             let (src, dst, transport) = (initiator, responder, absence.transport);
             let (key, _) = FlowKey::new(FiveTuple { src, dst, transport }, EncapId(0));
@@ -53,7 +65,7 @@ impl Join<'_> {
                     tunnel: &[],
                 },
                 tag: TagRecord::default(),
-                rule: &rules[absence.rule],
+                rule: &desk.rules[absence.rule],
                 severity: absence.severity,
                 count: 1,
                 update: false,
@@ -61,8 +73,12 @@ impl Join<'_> {
                 first_seen: end.time,
                 last_seen: end.time,
                 evidence: vec![evidence],
-                suppression: None,
-                baseline: None,
+                suppression: match cover {
+                    Cover::By(index) => Some(&desk.accepted[index]),
+                    Cover::None | Cover::Expired(_) => None,
+                },
+                baseline,
+                row: Some(&absence.row),
             };
             outputs.record(Record::Alert(&record))?;
         }

@@ -6,11 +6,11 @@ use super::view::View;
 use super::{Join, Setting};
 use crate::packet::At;
 use crate::policy::{
-    DisabledRun, EvidenceNote, Finding, FindingKind, MatrixRun, Note, PortState, Reach, Subject,
-    TokenUse,
+    DisabledRun, EvidenceNote, Finding, FindingKind, MatrixRun, Note, PortProof, PortState, Reach,
+    Subject, TokenUse,
 };
 use crate::report::record::{RowRecord, RowStatus};
-use crate::report::summary::{NotExercised, ZonePair, ZoneTotals};
+use crate::report::summary::{DisabledRecord, NotExercised, ZonePair, ZoneTotals};
 
 /// What is gathered over all flows of a run.
 pub(super) struct Across {
@@ -201,20 +201,27 @@ impl Join<'_> {
                 all.push(NotExercised { subject: matrix.id.clone(), detail: why.to_owned() });
             }
         }
-        for proof in across.disabled.proofs() {
-            let id = &self.setting.catalog.service(proof.service).id;
-            let host = match (&proof.host, proof.address) {
-                (Some(host), Some(address)) => format!("{host} ({address})"),
-                _ => "any host".to_owned(),
-            };
-            if proof.state == PortState::NotExercised {
-                all.push(NotExercised {
-                    subject: format!("{id} on {host}, {}/{}", proof.port, proof.transport),
-                    detail: "declared disabled; nobody tried to reach it, which proves nothing"
-                        .to_owned(),
-                });
-            }
-        }
+        let proofs = self.disabled_records(across).into_iter();
+        let open = proofs.filter(|proof| proof.state == PortState::NotExercised.name());
+        all.extend(open.map(|proof| NotExercised {
+            subject: proof.to_string(),
+            detail: "declared disabled; nobody tried to reach it, which proves nothing".to_owned(),
+        }));
         all
+    }
+
+    /// Returns what was proved of each transport that the site declares disabled.
+    pub(super) fn disabled_records(&self, across: &Across) -> Vec<DisabledRecord> {
+        let proofs = across.disabled.proofs().iter();
+        let record = |proof: &PortProof| DisabledRecord {
+            service: self.setting.catalog.service(proof.service).id.clone(),
+            host: proof.host.clone(),
+            address: proof.address,
+            port: proof.port,
+            transport: proof.transport,
+            state: proof.state.name(),
+            flows: proof.flows,
+        };
+        proofs.map(record).collect()
     }
 }

@@ -11,6 +11,7 @@ use super::{Join, Seen, Setting};
 use crate::error::Result;
 use crate::packet::{At, Timestamp};
 use crate::pipeline::outputs::Outputs;
+use crate::policy::baseline::Key;
 use crate::policy::{Cover, EvidenceNote, Finding, MatrixRun, Policy, Severity, Subject, Trigger};
 use crate::report::record::{
     AlertRecord, BaselineState, EvidenceRecord, Record, RuleRecord, SuppressionRecord,
@@ -120,9 +121,9 @@ impl Findings {
 }
 
 /// What alerts are written with: made once for many.
-struct Desk {
-    rules: Vec<RuleRecord>,
-    accepted: Vec<SuppressionRecord>,
+pub(super) struct Desk {
+    pub(super) rules: Vec<RuleRecord>,
+    pub(super) accepted: Vec<SuppressionRecord>,
 }
 
 /// One finding on its way out.
@@ -165,10 +166,11 @@ impl<'a> Join<'a> {
     fn note(&self, finding: &Finding, subject: &Subject<'_>, findings: &mut Findings) {
         let Setting { policy, site, past, .. } = self.setting;
         let cover = policy.cover_of(finding, subject, site);
+        let key = || Key::of(policy, finding, subject);
         if !matches!(cover, Cover::By(_)) {
-            past.note(policy, finding, subject);
+            past.note(key);
         }
-        if past.state(policy, finding, subject) == Some(BaselineState::Unchanged) {
+        if past.state(key, finding.last.time) == Some(BaselineState::Unchanged) {
             return;
         }
         findings.add(finding, cover);
@@ -218,6 +220,7 @@ impl<'a> Join<'a> {
             facts: view.facts,
             encrypted: view.encrypted(),
             established: view.is_established(),
+            initiator_spoke: view.flow.has_payload_of(view.initiator_side()),
             host_is_product: self.hosts.is_product(responder.ip()),
             initiator_zone: site.zone_of(initiator.ip()),
             responder_zone: site.zone_of(responder.ip()),
@@ -252,7 +255,8 @@ impl<'a> Join<'a> {
                 finding.rule = before.unwrap_or(finding.rule);
                 told.settle(view.flow, &finding);
                 let cover = policy.cover_of(&finding, &subject, site);
-                let baseline = past.state(policy, &finding, &subject);
+                let baseline =
+                    past.state(|| Key::of(policy, &finding, &subject), finding.last.time);
                 let update = before.is_some();
                 let alert = Alert { finding: &finding, cover, baseline, update };
                 self.write_alert(&alert, &view, tagged, (&desk, &around), outputs)?;
@@ -287,7 +291,8 @@ impl<'a> Join<'a> {
                 }
                 seen.push(finding.first.time);
                 let cover = policy.cover_of(&finding, &subject, site);
-                let baseline = past.state(policy, &finding, &subject);
+                let baseline =
+                    past.state(|| Key::of(policy, &finding, &subject), finding.last.time);
                 let alert = Alert { finding: &finding, cover, baseline, update: false };
                 self.write_alert(&alert, &view, tagged, (&desk, &around), outputs)?;
             }
@@ -323,12 +328,13 @@ impl<'a> Join<'a> {
             evidence: self.evidence(view, finding),
             suppression,
             baseline: alert.baseline,
+            row: None,
         };
         outputs.record(Record::Alert(&record))
     }
 
     /// Returns what alerts are written with.
-    fn desk(&self) -> Desk {
+    pub(super) fn desk(&self) -> Desk {
         let suppressions = self.setting.site.suppressions.iter();
         let accepted = suppressions.map(|suppression| SuppressionRecord {
             reason: suppression.reason.clone(),

@@ -70,6 +70,9 @@ impl<'a> Setting<'a> {
     }
 }
 
+/// What is said of an entry of the baseline that means nothing here.
+const NOT_JUDGED_ONE: &str = "1 entry of the baseline is of a rule that this run does not judge: it is neither found nor gone";
+
 /// Flows for which a second thread is worth its start.
 const THREADS_FLOWS_MIN: usize = 8192;
 
@@ -241,6 +244,7 @@ impl<'a> Join<'a> {
             zones: seen.across.zones(self.setting),
             rules: self.rule_totals(&seen.findings),
             timeline: seen.findings.timeline(),
+            disabled: self.disabled_records(&seen.across),
             baseline_gone: self.setting.past.gone(),
             warnings: self.warnings(&seen.findings),
             provenance,
@@ -262,6 +266,13 @@ impl<'a> Join<'a> {
             ));
         }
         warnings.extend(findings.expired(self.setting.site));
+        match self.setting.past.not_judged() {
+            0 => {}
+            1 => warnings.push(NOT_JUDGED_ONE.to_owned()),
+            more => warnings.push(format!(
+                "{more} entries of the baseline are of rules that this run does not judge: they are neither found nor gone"
+            )),
+        }
         warnings
     }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use crate::packet::Timestamp;
 use crate::policy::baseline::{self, Baseline, Key};
-use crate::policy::{Finding, Policy, Subject};
 use crate::report::record::BaselineState;
 use crate::report::summary::BaselineEntry;
 use crate::site::Place;
@@ -26,23 +25,21 @@ impl Past {
         Self { baseline: baseline.map(RefCell::new), noted: note.then(RefCell::default) }
     }
 
-    /// Tells how a finding stands to the baseline; `None` without one.
+    /// Tells how a finding, seen last at a time, stands to the baseline; `None` without one.
     pub(super) fn state(
         &self,
-        policy: &Policy,
-        finding: &Finding,
-        subject: &Subject<'_>,
+        key: impl FnOnce() -> Key,
+        last: Timestamp,
     ) -> Option<BaselineState> {
         let baseline = self.baseline.as_ref()?;
-        let key = Key::of(policy, finding, subject);
-        let known = baseline.borrow_mut().knows(&key, finding.last.time);
+        let known = baseline.borrow_mut().knows(&key(), last);
         Some(if known { BaselineState::Unchanged } else { BaselineState::New })
     }
 
     /// Notes a finding that nobody accepted.
-    pub(super) fn note(&self, policy: &Policy, finding: &Finding, subject: &Subject<'_>) {
+    pub(super) fn note(&self, key: impl FnOnce() -> Key) {
         let Some(noted) = &self.noted else { return };
-        let (mut noted, key) = (noted.borrow_mut(), Key::of(policy, finding, subject));
+        let (mut noted, key) = (noted.borrow_mut(), key());
         if noted.len() < NOTED_MAX || noted.contains_key(&key) {
             *noted.entry(key).or_default() += 1;
         }
@@ -64,8 +61,14 @@ impl Past {
             initiator: text(entry.initiator),
             responder: text(entry.responder),
             port: entry.port,
+            row: entry.row.clone(),
         });
         gone.collect()
+    }
+
+    /// Returns how many entries of the baseline are of rules that the run does not judge.
+    pub(super) fn not_judged(&self) -> usize {
+        self.baseline.as_ref().map_or(0, |baseline| baseline.borrow().not_judged())
     }
 
     /// Returns the run's own baseline: a file of suppressions. `end` is the run's last packet.

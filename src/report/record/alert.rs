@@ -57,6 +57,8 @@ pub struct AlertRecord<'a> {
     pub suppression: Option<&'a SuppressionRecord>,
     /// How it stands to the baseline, where there is one.
     pub baseline: Option<BaselineState>,
+    /// The row of the rule's matrix that was missed; what no flow shows has no ends but those that are declared.
+    pub row: Option<&'a str>,
 }
 
 /// One kind of evidence in one flow.

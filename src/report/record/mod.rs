@@ -160,7 +160,7 @@ pub struct TlsRecord<'a> {
 }
 
 /// Serializes what has a `Display` as a string.
-fn as_text<T: Display, S: Serializer>(value: &T, out: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<T: Display, S: Serializer>(value: &T, out: S) -> Result<S::Ok, S::Error> {
     out.collect_str(value)
 }
 

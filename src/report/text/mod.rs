@@ -115,6 +115,7 @@ impl Sink for Text {
         self.findings.write_accepted(&mut page);
         sections::baseline_gone(&mut page, summary);
         sections::not_proved(&mut page, summary);
+        sections::disabled(&mut page, summary);
         sections::zones(&mut page, summary);
         sections::rows(&mut page, &self.rows);
         sections::services(&mut page, summary);

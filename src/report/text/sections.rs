@@ -79,15 +79,7 @@ pub(super) fn baseline_gone(page: &mut Page, summary: &Summary) {
         &counted(gone.len() as u64, "entry").replace("ys", "ies"),
     );
     for entry in gone.iter().take(LIST_MAX) {
-        let any = || "any".to_owned();
-        let port = entry.port.map(|port| format!(" port {port}")).unwrap_or_default();
-        let line = format!(
-            "{}: {}{ARROW}{}{port}",
-            entry.rule,
-            entry.initiator.clone().unwrap_or_else(any),
-            entry.responder.clone().unwrap_or_else(any),
-        );
-        page.paragraph(2, &line);
+        page.paragraph(2, &entry.to_string());
     }
     more(page, gone.len());
 }
@@ -125,6 +117,21 @@ pub(super) fn not_proved(page: &mut Page, summary: &Summary) {
         page.paragraph(2, &format!("{rule}: {why}"));
     }
     more(page, skipped.len());
+}
+
+/// Writes what was proved of the transports that are said to be off.
+pub(super) fn disabled(page: &mut Page, summary: &Summary) {
+    let tried: Vec<_> = summary.disabled.iter().filter(|proof| proof.flows > 0).collect();
+    if tried.is_empty() {
+        return;
+    }
+    page.heading("Declared disabled", "what attempts to reach it showed");
+    for proof in tried.iter().take(LIST_MAX) {
+        let style = if proof.state == "open" { BOLD } else { DIM };
+        let text = format!("{proof}: {}", counted(proof.flows, "flow"));
+        page.labelled(2, &format!("{:<9}", proof.state), style, &text);
+    }
+    more(page, tried.len());
 }
 
 /// Writes who speaks to whom by zone: a matrix, or a list where it would be too wide.
