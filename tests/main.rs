@@ -9,6 +9,7 @@ mod encapsulations;
 mod faults;
 #[cfg(feature = "live")]
 mod folding;
+mod formats;
 mod hostile;
 mod hosts;
 mod injection;
@@ -27,3 +28,5 @@ mod support;
 mod truth;
 mod tunnels;
 mod usage;
+mod wire;
+mod zones;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::judge::Subject;
-use crate::catalog::{Catalog, ServiceId};
+use crate::catalog::{Catalog, Port, ServiceId};
 use crate::packet::Transport;
 use crate::site::Site;
 
@@ -76,9 +76,9 @@ pub struct DisabledRun {
 #[derive(Debug, Clone, Copy)]
 struct Watched {
     proof: usize,
-    /// The site says at which offset the host listens. Where it does not, the service is where its other ports
-    /// say that it is.
-    offset_known: bool,
+    /// Where it listens at the offset that the site declares. Without one, the service is where the host's other
+    /// ports say that it is.
+    ports: Option<Port>,
 }
 
 /// Addresses of one declared host that are watched: a prefix of more is a network, not a host.
@@ -92,7 +92,7 @@ impl DisabledRun {
             let service = catalog.service(*id);
             let ports = |offset: Option<u16>| {
                 let port = offset.map_or(Some(service.port), |offset| service.port_at(offset));
-                port.and_then(crate::catalog::Port::first)
+                port.and_then(Port::first)
             };
             let before = run.proofs.len();
             for host in site.hosts() {
@@ -103,7 +103,7 @@ impl DisabledRun {
                     for address in addresses.take(ADDRESSES_MAX) {
                         let watched = Watched {
                             proof: run.proofs.len(),
-                            offset_known: host.offset.is_some(),
+                            ports: host.offset.and_then(|offset| service.port_at(offset)),
                         };
                         run.by_address.entry(address).or_default().push(watched);
                         run.proofs.push(PortProof {
@@ -150,10 +150,9 @@ impl DisabledRun {
         };
         for watched in self.by_address.get(&address).into_iter().flatten() {
             let proof = &mut self.proofs[watched.proof];
-            let is_there = if watched.offset_known {
-                (proof.port, proof.transport) == (port, subject.transport)
-            } else {
-                may_be(proof)
+            let is_there = match watched.ports {
+                Some(ports) => ports.contains(port) && proof.transport == subject.transport,
+                None => may_be(proof),
             };
             if is_there {
                 proof.see(port, reach);

@@ -236,8 +236,8 @@ impl Policy {
         if !subject.established {
             return;
         }
-        // What speaks against everything that the port could be is a mismatch, and is not that service.
-        if mismatch.is_none() {
+        // What speaks against everything that the port could be is not that service.
+        if !subject.tag.disagrees(subject.catalog, subject.heard) {
             if subject.is_clear() {
                 let detail = || format!("{} in clear", judge.protocol_name());
                 judge.by_note(FindingKind::CleartextTransport, "protocol", detail, findings);
@@ -380,9 +380,14 @@ impl Judge<'_> {
         let subject = self.view.subject;
         let host = site.host_of(subject.responder.ip());
         let is_meant = |id: ServiceId| {
-            let runs = host.is_some_and(|host| host.runs(subject.catalog.service(id)));
             let of_it = |disabled: &&Disabled| disabled.service == id;
-            self.policy.disabled.iter().find(of_it).is_some_and(|it| runs || !it.has_hosts)
+            let service = subject.catalog.service(id);
+            self.policy.disabled.iter().find(of_it).is_some_and(|disabled| match host {
+                Some(host) if host.runs(service) => {
+                    host.listens_at(service, subject.responder.port())
+                }
+                _ => !disabled.has_hosts,
+            })
         };
         let mut declared = subject.tag.candidates.iter().filter(|c| is_meant(c.service));
         if let Some(candidate) = declared.next() {

@@ -1,19 +1,17 @@
 //! Flows → what became of each row of the matrices, and what no row allows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
 use super::Policy;
 use super::file::Judges;
 use super::judge::{EvidenceNote, Finding, Note, Subject};
-use super::kind::{FindingKind, Severity};
+use super::kind::FindingKind;
 use super::matrix::{Matrix, OTHER, Row, Use};
 use crate::catalog::Catalog;
 use crate::classify::{Heard, Tag};
 use crate::inspect::Protocol;
-use crate::packet::Transport;
 use crate::site::{HostId, Site, ZoneId};
 
 /// What became of a row. Ordered: `Violated` is the gravest.
@@ -63,39 +61,6 @@ pub struct PairCounts {
     pub attempted: u64,
 }
 
-/// A flow that the deployment needs, and that was never seen to succeed though both ends were seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Absence {
-    /// The rule that names it: an index into [`Policy::rules`].
-    pub rule: usize,
-    /// How grave that is.
-    pub severity: Severity,
-    /// The matrix.
-    pub matrix: String,
-    /// The row's id in it.
-    pub row: String,
-    /// Who should have begun: a host's or a zone's name.
-    pub initiator: String,
-    /// Its first address, where it is a host.
-    pub initiator_address: Option<IpAddr>,
-    /// Its zone.
-    pub initiator_zone: Option<ZoneId>,
-    /// Who should have answered: a host's or a zone's name.
-    pub responder: String,
-    /// Its first address, where it is a host.
-    pub responder_address: Option<IpAddr>,
-    /// Its zone.
-    pub responder_zone: Option<ZoneId>,
-    /// The port, moved by the responder's offset.
-    pub port: u16,
-    /// TCP or UDP.
-    pub transport: Transport,
-    /// Flows that only tried.
-    pub attempted: u64,
-    /// One sentence, without a full stop.
-    pub detail: String,
-}
-
 /// What matrices are judged by; the same for all flows of one [`MatrixRun`].
 #[derive(Debug, Clone, Copy)]
 pub struct Ground<'a> {
@@ -111,23 +76,23 @@ pub struct Ground<'a> {
 /// of a run.
 #[derive(Debug)]
 pub struct MatrixRun {
-    runs: Vec<Run>,
-    seen: HashSet<HostId, RandomState>,
+    pub(super) runs: Vec<Run>,
+    pub(super) seen: HashSet<HostId, RandomState>,
     pairs: BTreeMap<(End, End), PairCounts>,
     unjudged: u64,
 }
 
 /// One matrix.
 #[derive(Debug)]
-struct Run {
+pub(super) struct Run {
     /// Its place among the policy's matrices.
     matrix: usize,
     counts: Vec<RowCounts>,
     /// Parties of which any address was seen.
-    seen: u32,
+    pub(super) seen: u32,
     /// For each row, the hosts that used it as allowed and those that only tried.
-    used_by: Vec<HashSet<Option<HostId>, RandomState>>,
-    tried_by: Vec<HashMap<Option<HostId>, u64, RandomState>>,
+    pub(super) used_by: Vec<HashSet<Option<HostId>, RandomState>>,
+    pub(super) tried_by: Vec<HashMap<Option<HostId>, u64, RandomState>>,
 }
 
 /// One end of a flow, by the name under which pairs are counted.
@@ -253,101 +218,10 @@ impl MatrixRun {
         pairs.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
         pairs
     }
-
-    /// Returns what the site expects and the capture did not show, though it saw both ends.
-    pub fn absences(&self, ground: Ground<'_>) -> Vec<Absence> {
-        let expected = self.runs.iter().filter(|run| run.matrix(ground).expected);
-        expected.flat_map(|run| self.absences_of(ground, run)).collect()
-    }
-
-    fn absences_of(&self, ground: Ground<'_>, run: &Run) -> Vec<Absence> {
-        let mut absences = Vec::new();
-        let matrix = run.matrix(ground);
-        let Some(rule) = ground.policy.rule_of_pack(FindingKind::ExpectedFlowAbsent, &matrix.id)
-        else {
-            return absences;
-        };
-        for (place, row) in matrix.rows.iter().enumerate().filter(|(_, row)| row.expected) {
-            for initiator in self.instances(ground, run, row.initiators) {
-                let answers = self.instances(ground, run, row.responders);
-                let mut others = answers.into_iter().filter(|to| to.is_none() || *to != initiator);
-                let Some(responder) = others.next() else { continue };
-                if run.used_by[place].contains(&initiator) {
-                    continue;
-                }
-                let attempted = run.tried_by[place].get(&initiator).copied().unwrap_or(0);
-                let ends = (initiator, responder);
-                absences.push(absence(ground, matrix, row, rule, ends, attempted));
-            }
-        }
-        absences
-    }
-
-    /// Returns the declared hosts of some parties that were seen; `None` for a zone as a whole.
-    fn instances(&self, ground: Ground<'_>, run: &Run, parties: u32) -> Vec<Option<HostId>> {
-        let (site, matrix) = (ground.site, run.matrix(ground));
-        if parties & OTHER != 0 {
-            return Vec::new();
-        }
-        let declared = (0..site.hosts().len()).filter_map(|id| id.try_into().ok()).map(HostId);
-        let declared: Vec<HostId> = declared
-            .filter(|id| {
-                let first = site.hosts()[usize::from(id.0)].prefixes.first();
-                let zone = first.and_then(|prefix| site.zone_of(prefix.addr()));
-                parties_of(matrix, Some(*id), zone) & parties != 0
-            })
-            .collect();
-        if declared.is_empty() {
-            return if run.seen & parties == 0 { Vec::new() } else { vec![None] };
-        }
-        declared.into_iter().filter(|id| self.seen.contains(id)).map(Some).collect()
-    }
-}
-
-/// Says what was not seen.
-fn absence(
-    ground: Ground<'_>,
-    matrix: &Matrix,
-    row: &Row,
-    rule: usize,
-    (initiator, responder): (Option<HostId>, Option<HostId>),
-    attempted: u64,
-) -> Absence {
-    let host = |id: Option<HostId>| id.map(|id| &ground.site.hosts()[usize::from(id.0)]);
-    let name = |id, zone: &str| host(id).map_or_else(|| zone.to_owned(), |h| h.name.clone());
-    let address = |id| host(id).and_then(|host| host.prefixes.first()).map(ipnet::IpNet::addr);
-    let zone = |id, parties: u32| match address(id) {
-        Some(address) => ground.site.zone_of(address),
-        None => matrix.zone_of(parties),
-    };
-    let offset = host(responder).and_then(|host| host.offset);
-    let mut ends = row.uses.iter().filter_map(|used| used.port_at(offset, ground.catalog));
-    let (port, transport) = ends.next().unwrap_or((0, Transport::Tcp));
-    let how = if attempted > 0 { "was only tried" } else { "was never seen" };
-    let names = (name(initiator, &row.initiator), name(responder, &row.responder));
-    Absence {
-        rule,
-        severity: ground.policy.rules()[rule].severity,
-        matrix: matrix.id.clone(),
-        row: row.id.clone(),
-        initiator_address: address(initiator),
-        initiator_zone: zone(initiator, row.initiators),
-        responder_address: address(responder),
-        responder_zone: zone(responder, row.responders),
-        port,
-        transport,
-        attempted,
-        detail: format!(
-            "{} → {} on {} {how}; row {} of {} needs it",
-            names.0, row.responder, row.services, row.id, matrix.id
-        ),
-        initiator: names.0,
-        responder: names.1,
-    }
 }
 
 /// Returns the parties that an address is: by what its host runs, else by its zone.
-fn parties_of(matrix: &Matrix, host: Option<HostId>, zone: Option<ZoneId>) -> u32 {
+pub(super) fn parties_of(matrix: &Matrix, host: Option<HostId>, zone: Option<ZoneId>) -> u32 {
     let by_host = host.map_or(0, |id| matrix.of_host[usize::from(id.0)]);
     if by_host != 0 {
         return by_host;
@@ -359,7 +233,7 @@ fn parties_of(matrix: &Matrix, host: Option<HostId>, zone: Option<ZoneId>) -> u3
 }
 
 impl Run {
-    fn matrix<'a>(&self, ground: Ground<'a>) -> &'a Matrix {
+    pub(super) fn matrix<'a>(&self, ground: Ground<'a>) -> &'a Matrix {
         &ground.policy.matrices()[self.matrix]
     }
 

@@ -3,6 +3,7 @@
 //! Takes TOML, the packs in the binary and the user's files; gives a [`Policy`] that judges flows at the
 //! join, once each. Holds no state of a run: the same flow gives the same findings in any order.
 
+mod absence;
 pub mod baseline;
 mod compile;
 mod disabled;
@@ -25,11 +26,12 @@ use std::fmt;
 
 use crate::catalog::ServiceId;
 use crate::inspect::EvidenceKind;
+pub use absence::Absence;
 pub use disabled::{DisabledRun, PortProof, PortState, Reach};
 pub use judge::{EvidenceNote, Finding, Note, Subject};
 pub use kind::{FindingKind, Severity, Trigger};
 pub use matrix::{Matrix, Row};
-pub use matrix_run::{Absence, Ground, MatrixRun, PairCounts, RowCounts, RowStatus};
+pub use matrix_run::{Ground, MatrixRun, PairCounts, RowCounts, RowStatus};
 use rule::Quick;
 pub use rule::{Field, Rule};
 pub use shared::{SharedToken, TokenUse};

@@ -7,6 +7,7 @@
 pub mod community_id;
 pub mod junit;
 pub mod ndjson;
+pub mod proof;
 pub mod record;
 pub mod sarif;
 pub mod summary;

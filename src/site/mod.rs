@@ -78,6 +78,12 @@ impl Host {
                 && component.as_deref().is_none_or(|component| service.is_in(component))
         })
     }
+
+    /// Tells whether a port may be a service's here: at the declared offset it must be that one.
+    pub fn listens_at(&self, service: &Service, port: u16) -> bool {
+        self.offset
+            .is_none_or(|offset| service.port_at(offset).is_some_and(|moved| moved.contains(port)))
+    }
 }
 
 /// A name in the site file that another room checks.

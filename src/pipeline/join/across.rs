@@ -196,6 +196,10 @@ impl Join<'_> {
     /// Returns what the capture could not prove.
     pub(super) fn not_exercised(&self, across: &Across) -> Vec<NotExercised> {
         let mut all = Vec::new();
+        if self.setting.site.zones().is_empty() {
+            let detail = "unknown, since no site file names any: no traffic between them is judged";
+            all.push(NotExercised { subject: "zones".to_owned(), detail: detail.to_owned() });
+        }
         for matrix in self.setting.policy.matrices() {
             if let Some(why) = matrix.skipped.filter(|_| matrix.judged || matrix.expected) {
                 all.push(NotExercised { subject: matrix.id.clone(), detail: why.to_owned() });
