@@ -2,6 +2,7 @@
 
 mod architecture;
 mod baseline;
+mod clients;
 mod contract;
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 mod ebpf;
