@@ -177,6 +177,16 @@ impl Stream {
         half.close_if_over(side, sink);
     }
 
+    /// Learns the number of the first byte of a side that sent some: without one of them captured, they are a
+    /// hole.
+    pub fn expect(&mut self, side: Side, start: u32) {
+        let half = &mut self.halves[side.index()];
+        if half.phase == Phase::Seeking && half.held.is_empty() {
+            half.next = start;
+            half.phase = Phase::Flowing;
+        }
+    }
+
     /// Gives what is still held, with its holes, and closes both sides: the connection or the capture
     /// is over.
     pub fn finish(&mut self, sink: &mut impl StreamSink) {

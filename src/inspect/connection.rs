@@ -172,6 +172,11 @@ impl Connection {
         self.stream.held_bytes() + self.stream.recent_bytes() + of_reader
     }
 
+    /// Learns the number of the first byte of a side that sent some, before the connection ends.
+    pub fn expect(&mut self, side: Side, start: u32) {
+        self.stream.expect(side, start);
+    }
+
     /// Ends the connection and returns all that was found.
     pub fn finish(mut self, ports: [u16; 2], tools: &super::Tools) -> Facts {
         let Self { stream, reader, facts } = &mut self;

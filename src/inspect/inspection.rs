@@ -58,6 +58,7 @@ impl Inspection {
     pub(super) fn nested(protocol: Protocol, client: Side, depth: u8) -> Self {
         match protocol {
             Protocol::Http => Self::Http(Box::new(Http1::new(client).nested(depth))),
+            Protocol::Http2 => Self::Http2(Box::new(Http2::new(client).nested(depth))),
             _ => Self::begin(protocol, client, [false; 2]),
         }
     }

@@ -6,6 +6,7 @@
 use super::{
     Probe, Protocol, Sender, amqp, cassandra, databridge, dns, hazelcast, hdfs, http1, http2,
     kafka, kerberos, ldap, look, mqtt, ntp, quic, rmi, snmp, spark, ssh, syslog, thrift, tls,
+    websocket,
 };
 use crate::packet::Side;
 
@@ -112,7 +113,7 @@ type Look = fn(&Start<'_>) -> Probe;
 
 /// Every probe, the surest signatures first: where two say yes, the first one is believed.
 /// The two commonest stand first, so that most flows need no other; their signatures exclude all others.
-const PROBES: [(Protocol, Look); 18] = [
+const PROBES: [(Protocol, Look); 19] = [
     (Protocol::Tls, tls::probe),
     (Protocol::Http, http1::probe),
     (Protocol::Rmi, rmi::probe),
@@ -131,6 +132,7 @@ const PROBES: [(Protocol, Look); 18] = [
     (Protocol::Kafka, kafka::probe),
     (Protocol::Spark, spark::probe),
     (Protocol::Syslog, syslog::probe),
+    (Protocol::WebSocket, websocket::probe),
 ];
 
 /// One bit a probe.

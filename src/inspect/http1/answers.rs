@@ -33,27 +33,43 @@ pub(super) struct Answers {
     asked: u32,
     /// The last one that was answered, and how.
     last: Option<(u32, u16)>,
+    /// Answers that were captured before their requests.
+    early: VecDeque<u16>,
+    /// Answers may be for requests before the capture.
+    midway: bool,
     /// Answers cannot be told apart any more.
     lost: bool,
 }
 
 impl Answers {
-    /// Notes a request; returns its number.
+    /// Tells that requests before the capture may be without an answer.
+    pub(super) fn begin_midway(&mut self) {
+        self.midway = true;
+    }
+
+    /// Notes a request. Returns it with its answer where that was captured before it.
     pub(super) fn ask(
         &mut self,
         method: Method,
         upgrade: Upgrade,
         expects: bool,
         firsts: Firsts,
-    ) -> u32 {
+        facts: &mut Facts,
+    ) -> Option<(Asked, u16)> {
         self.asked = self.asked.wrapping_add(1);
+        let asked = Asked { number: self.asked, method, upgrade, expects, firsts };
+        if let Some(status) = self.early.pop_front() {
+            self.last = Some((asked.number, status));
+            firsts.answered(status, facts);
+            return Some((asked, status));
+        }
         if self.waiting.len() >= UNANSWERED_MAX {
             self.lose();
         }
         if !self.lost {
-            self.waiting.push_back(Asked { number: self.asked, method, upgrade, expects, firsts });
+            self.waiting.push_back(asked);
         }
-        self.asked
+        None
     }
 
     /// Adds evidence that was found in a request's body, maybe after its answer.
@@ -70,10 +86,28 @@ impl Answers {
 
     /// Takes a final answer; returns the request it answers, where that is known.
     pub(super) fn answer(&mut self, status: u16, facts: &mut Facts) -> Option<Asked> {
-        let asked = self.waiting.pop_front()?;
+        let Some(asked) = self.waiting.pop_front() else {
+            self.answer_early(status);
+            return None;
+        };
         self.last = Some((asked.number, status));
         asked.firsts.answered(status, facts);
         Some(asked)
+    }
+
+    /// Keeps an answer for its request: mirrors may swap the two.
+    fn answer_early(&mut self, status: u16) {
+        if self.early.len() >= UNANSWERED_MAX {
+            self.lose();
+        }
+        if !self.lost && !self.midway {
+            self.early.push_back(status);
+        }
+    }
+
+    /// Tells whether the last answer waits for its request.
+    pub(super) fn is_early(&self) -> bool {
+        !self.early.is_empty()
     }
 
     /// Returns the request that the next answer is for.
@@ -95,5 +129,6 @@ impl Answers {
     pub(super) fn lose(&mut self) {
         self.lost = true;
         self.waiting = VecDeque::new();
+        self.early = VecDeque::new();
     }
 }

@@ -406,6 +406,17 @@ pub(super) fn request_line(line: &[u8]) -> (&[u8], &[u8]) {
     (method, target)
 }
 
+/// Ends a request line that was cut behind its last whole parameter, which another one or the target's end
+/// follows; tells whether there is one.
+pub(super) fn end_cut_line(line: &mut Vec<u8>) -> bool {
+    let Some(query) = memchr::memchr(b'?', line) else { return false };
+    let ends = |byte: &u8| matches!(byte, b'&' | b' ' | b'\t' | b'#');
+    let Some(last) = line[query..].iter().rposition(ends) else { return false };
+    line.truncate(query + last);
+    line.push(b'\n');
+    true
+}
+
 /// Decodes Basic credentials: `user:password`.
 pub(super) fn basic(credentials: &[u8]) -> Option<Vec<u8>> {
     let credentials = credentials.trim_ascii();

@@ -4,10 +4,11 @@ use super::answers::Asked;
 use super::head::{self, Framing, Method};
 use super::switch::{Next, Upgrade};
 use super::{Content, Description, Http1, State};
+use crate::inspect::Context;
 use crate::inspect::facts::Protocol;
 use crate::inspect::http2::Http2;
 use crate::inspect::tunnel::Tunnel;
-use crate::inspect::{Context, websocket};
+use crate::inspect::websocket::{self, WebSocket};
 use crate::packet::Side;
 
 /// The beginning of HTTP/2's preface (RFC 9113 §3.4): it looks like a head, so that nobody mistakes it.
@@ -93,9 +94,25 @@ impl Http1 {
             Method::Connect => Upgrade::Other,
             _ => framing.upgrade,
         };
-        self.answers.ask(framing.method, upgrade, framing.expects, firsts);
+        let (method, expects) = (framing.method, framing.expects);
+        let answered = self.answers.ask(method, upgrade, expects, firsts, context.facts);
         self.asked = upgrade;
+        if let Some((asked, status)) = answered {
+            self.answered_before(asked, status, context);
+        }
         has_bearer
+    }
+
+    /// The answer to a request was captured before it.
+    fn answered_before(&mut self, asked: Asked, status: u16, context: &mut Context<'_>) {
+        let is_success = (200..300).contains(&status);
+        if status == 101 || (asked.method == Method::Connect && is_success) {
+            let offered =
+                if asked.upgrade == Upgrade::None { Upgrade::Other } else { asked.upgrade };
+            self.agree(offered, Some(asked), context);
+        } else {
+            self.asked = Upgrade::None;
+        }
     }
 
     /// Goes on behind a response's head.
@@ -113,6 +130,10 @@ impl Http1 {
             return;
         }
         let asked = self.answers.answer(status, context.facts);
+        if status == 101 && asked.is_none() && self.answers.is_early() {
+            self.responses.state = State::Switched;
+            return;
+        }
         if status == 101 {
             let upgrade = asked.map_or(Upgrade::None, |asked| asked.upgrade);
             let upgrade = if upgrade == Upgrade::None { framing.upgrade } else { upgrade };
@@ -195,12 +216,6 @@ impl Http1 {
     fn agree(&mut self, upgrade: Upgrade, asked: Option<Asked>, context: &mut Context<'_>) {
         self.agreed = true;
         self.responses.state = State::Switched;
-        if upgrade == Upgrade::WebSocket {
-            self.rename(Protocol::WebSocket, context);
-            self.requests.state = State::Dead;
-            self.responses.state = State::Dead;
-            return;
-        }
         self.begin_next(upgrade, asked, context);
         if matches!(self.requests.state, State::Start | State::Seek) {
             self.requests.state = State::Switched;
@@ -209,11 +224,8 @@ impl Http1 {
 
     /// The client goes on with another protocol, and its server's answer was not seen.
     pub(super) fn go_on_with(&mut self, upgrade: Upgrade, bytes: &[u8], context: &mut Context<'_>) {
-        if upgrade == Upgrade::WebSocket && websocket::of_client(bytes) == websocket::Frame::Yes {
-            self.rename(Protocol::WebSocket, context);
-            self.requests.state = State::Dead;
-            return;
-        }
+        let is_other = upgrade == Upgrade::WebSocket && !websocket::may_be_clients(bytes);
+        let upgrade = if is_other { Upgrade::Other } else { upgrade };
         let asked = self.answers.next().copied();
         self.begin_next(upgrade, asked, context);
         self.requests.state = State::Switched;
@@ -232,11 +244,14 @@ impl Http1 {
         }
         self.next = Some(if upgrade == Upgrade::Http2 {
             self.rename(Protocol::Http2, context);
-            let http2 = Http2::new(self.client);
+            let http2 = Http2::new(self.client).nested(self.depth);
             Next::Http2(Box::new(match asked {
                 Some(asked) => http2.upgraded(asked.firsts, asked.method),
                 None => http2,
             }))
+        } else if upgrade == Upgrade::WebSocket {
+            self.rename(Protocol::WebSocket, context);
+            Next::WebSocket(Box::new(WebSocket::new(self.client)))
         } else {
             Next::Tunnel(Box::new(Tunnel::new(self.client, self.depth)))
         });

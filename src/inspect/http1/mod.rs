@@ -126,6 +126,7 @@ impl Http1 {
         for side in Side::BOTH {
             if midway[side.index()] {
                 self.half(side).state = State::Seek;
+                self.answers.begin_midway();
             }
         }
         self
@@ -247,21 +248,29 @@ impl Http1 {
 
     /// A head is longer than what is held: its whole lines are evaluated and dropped.
     fn spill(&mut self, side: Side, context: &mut Context<'_>) {
+        let is_first = side == self.client && self.spilled.is_none();
         let half = self.half(side);
         half.scanned = 0;
+        let last = memchr::memrchr(b'\n', &half.held).map(|last| last + 1);
         // The last whole line stays: it may be folded.
-        let end = memchr::memrchr(b'\n', &half.held)
-            .and_then(|last| memchr::memrchr(b'\n', &half.held[..last]))
-            .map(|end| end + 1);
-        let Some(end) = end else {
-            // One line without an end: nobody knows what it would have been.
-            half.held.clear();
+        let end =
+            last.and_then(|last| memchr::memrchr(b'\n', &half.held[..last - 1])).map(|end| end + 1);
+        let whole = if let Some(end) = end {
+            let rest = half.held.split_off(end);
+            std::mem::replace(&mut half.held, rest)
+        } else {
+            // One line without an end: nobody knows what it would have been, nor what it folds.
             half.in_long_line = true;
             context.facts.uninspected.add(Uninspected::LIMIT);
-            return;
+            let mut whole = std::mem::take(&mut half.held);
+            let is_folded = last.is_some_and(|last| matches!(whole.get(last), Some(b' ' | b'\t')));
+            if let Some(last) = last.filter(|_| !is_folded) {
+                whole.truncate(last);
+            } else if is_folded || !is_first || !credentials::end_cut_line(&mut whole) {
+                return;
+            }
+            whole
         };
-        let rest = half.held.split_off(end);
-        let whole = std::mem::replace(&mut half.held, rest);
         if side == self.client {
             let description = self.spilled.get_or_insert_default();
             description.lines(&whole, &context.options.auth_headers);
@@ -305,15 +314,18 @@ impl Http1 {
 
     /// Counts what is complete of a head that will not be finished.
     fn give_up_head(&mut self, context: &mut Context<'_>) {
-        let held = std::mem::take(&mut self.requests.held);
+        let mut held = std::mem::take(&mut self.requests.held);
         self.requests.scanned = 0;
         if !matches!(self.requests.state, State::Head) {
             return;
         }
-        let whole = &held[..whole_lines(&held)];
-        if whole.is_empty() && self.spilled.is_none() {
+        if self.spilled.is_none()
+            && whole_lines(&held) == 0
+            && !credentials::end_cut_line(&mut held)
+        {
             return;
         }
+        let whole = &held[..whole_lines(&held)];
         self.presented.lines(whole, self.requests.start, context);
         self.report_request(whole, context);
         context.facts.requests += 1;
@@ -323,7 +335,8 @@ impl Http1 {
     fn pass(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) {
         let progress = match &mut self.next {
             Some(next) => next.data(side, at, bytes, context),
-            None => Progress::Enough,
+            // The request that asked for it is still to come.
+            None => Progress::More,
         };
         self.follow(progress);
     }
@@ -398,7 +411,7 @@ impl Inspector for Http1 {
             State::Dead | State::Seek => return self.progress(),
             State::Switched => {
                 let progress = self.next.as_mut().map(|next| next.gap(side, len, context));
-                self.follow(progress.unwrap_or(Progress::Enough));
+                self.follow(progress.unwrap_or(Progress::More));
                 return self.progress();
             }
             State::Body(body) => {
@@ -431,7 +444,7 @@ impl Inspector for Http1 {
         match &self.half(side).state {
             State::Switched => {
                 let progress = self.next.as_mut().map(|next| next.close(side, context));
-                self.follow(progress.unwrap_or(Progress::Enough));
+                self.follow(progress.unwrap_or(Progress::More));
                 return self.progress();
             }
             State::Body(body) => {

@@ -2,6 +2,7 @@
 
 use crate::inspect::http2::Http2;
 use crate::inspect::tunnel::Tunnel;
+use crate::inspect::websocket::WebSocket;
 use crate::inspect::{Context, Inspector, Progress};
 use crate::packet::{At, Side};
 
@@ -43,6 +44,8 @@ pub(super) enum Next {
     Http2(Box<Http2>),
     /// To be recognised.
     Tunnel(Box<Tunnel>),
+    /// WebSocket.
+    WebSocket(Box<WebSocket>),
 }
 
 impl Inspector for Next {
@@ -50,6 +53,7 @@ impl Inspector for Next {
         match self {
             Self::Http2(http2) => http2.data(side, at, bytes, context),
             Self::Tunnel(tunnel) => tunnel.data(side, at, bytes, context),
+            Self::WebSocket(frames) => frames.data(side, at, bytes, context),
         }
     }
 
@@ -57,6 +61,7 @@ impl Inspector for Next {
         match self {
             Self::Http2(http2) => http2.gap(side, len, context),
             Self::Tunnel(tunnel) => tunnel.gap(side, len, context),
+            Self::WebSocket(frames) => frames.gap(side, len, context),
         }
     }
 
@@ -64,6 +69,7 @@ impl Inspector for Next {
         match self {
             Self::Http2(http2) => http2.close(side, context),
             Self::Tunnel(tunnel) => tunnel.close(side, context),
+            Self::WebSocket(frames) => frames.close(side, context),
         }
     }
 
@@ -71,6 +77,7 @@ impl Inspector for Next {
         match self {
             Self::Http2(http2) => http2.skippable(side),
             Self::Tunnel(tunnel) => tunnel.skippable(side),
+            Self::WebSocket(frames) => frames.skippable(side),
         }
     }
 }

@@ -12,6 +12,7 @@ mod stream;
 mod tests;
 
 use super::http1::{Firsts, Method, Presented};
+use super::tunnel::Tunnel;
 use super::{Context, Inspector, Progress, Uninspected};
 use crate::packet::{At, Side};
 pub(super) use frame::probe;
@@ -32,6 +33,8 @@ pub struct Http2 {
     fields: Fields,
     /// The client's stream with the highest number.
     last_stream: u32,
+    /// Tunnels around this conversation.
+    depth: u8,
 }
 
 /// One side's place in its frames.
@@ -104,6 +107,7 @@ impl Http2 {
             presented: Presented::default(),
             fields: Fields::default(),
             last_stream: 0,
+            depth: 0,
         }
     }
 
@@ -115,6 +119,13 @@ impl Http2 {
                 self.halves[side.index()] = Half::new(State::Seek);
             }
         }
+        self
+    }
+
+    /// Tells how many tunnels are around this conversation.
+    #[must_use]
+    pub(super) fn nested(mut self, depth: u8) -> Self {
+        self.depth = depth;
         self
     }
 
@@ -188,7 +199,7 @@ impl Http2 {
         half.left -= len;
         let is_over = half.left == 0;
         if half.frame.kind == kind::DATA {
-            self.content(side, part, context);
+            self.content(side, at, part, context);
             if is_over {
                 self.frame(side, &[], context);
             }
@@ -311,6 +322,10 @@ impl Http2 {
         let method = fields.value(b":method").unwrap_or(b"");
         let path = fields.value(b":path").unwrap_or(b"");
         presented.request(method, path, at, context);
+        if fields.value(b":protocol").is_some() {
+            // A CONNECT with a protocol opens a WebSocket, not a tunnel (RFC 8441 §4).
+            presented.framing.method = Method::Get;
+        }
         for (name, value) in fields.iter().filter(|(name, _)| !name.starts_with(b":")) {
             presented.header(name, super::http1::trim(value), at, context);
         }
@@ -340,7 +355,7 @@ impl Http2 {
     }
 
     /// Takes bytes of a DATA frame, padding included.
-    fn content(&mut self, side: Side, part: &[u8], context: &mut Context<'_>) {
+    fn content(&mut self, side: Side, at: At, part: &[u8], context: &mut Context<'_>) {
         let from_client = side == self.client;
         let half = &mut self.halves[side.index()];
         let mut part = part;
@@ -353,7 +368,11 @@ impl Http2 {
         };
         // The padding is at the frame's end.
         let in_content = (part.len() + half.left).saturating_sub(padding).min(part.len());
-        self.streams.content(half.frame.stream, from_client, &part[..in_content], context);
+        let stream = half.frame.stream;
+        if self.streams.wants_tunnel(stream) {
+            self.streams.open_tunnel(stream, Tunnel::new(self.client, self.depth), context);
+        }
+        self.streams.content(stream, (side, from_client), at, &part[..in_content], context);
     }
 
     fn progress(&self) -> Progress {

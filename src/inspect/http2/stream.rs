@@ -2,11 +2,15 @@
 
 use super::hpack::Fields;
 use crate::inspect::http1::{Content, Description, Firsts, Framing, Method, Presented, trim};
-use crate::inspect::{Context, Uninspected};
-use crate::packet::At;
+use crate::inspect::tunnel::Tunnel;
+use crate::inspect::{Context, Inspector as _, Uninspected};
+use crate::packet::{At, Side};
 
 /// Streams that are remembered at a time: what servers allow (100 to 256), unless all of them matter.
 const STREAMS_MAX: usize = 256;
+
+/// Tunnels of one connection that are looked into at a time: each holds what a connection holds.
+const TUNNELS_MAX: usize = 8;
 
 /// Streams of interest.
 #[derive(Default)]
@@ -25,11 +29,14 @@ struct Stream {
     form: Option<Content>,
     /// The response's body.
     issued: Option<Content>,
+    /// What runs through a CONNECT (RFC 9113 §8.5).
+    tunnel: Option<Box<Tunnel>>,
 }
 
 impl Stream {
     fn new(id: u32, method: Method, firsts: Firsts) -> Self {
-        Self { id, method, firsts, status: None, description: None, form: None, issued: None }
+        let (description, form, issued, tunnel) = (None, None, None, None);
+        Self { id, method, firsts, status: None, description, form, issued, tunnel }
     }
 }
 
@@ -51,7 +58,7 @@ impl Streams {
     ) {
         let framing = &presented.framing;
         let has_body = !matches!(framing.method, Method::Get | Method::Head | Method::Connect);
-        if !has_body && firsts.is_empty() {
+        if !has_body && firsts.is_empty() && framing.method != Method::Connect {
             return;
         }
         let mut stream = Stream::new(id, framing.method, firsts);
@@ -100,7 +107,13 @@ impl Streams {
         if let Some(stream) = found {
             stream.firsts.answered(status, context.facts);
             stream.status = Some(status);
-            stream.issued = issued;
+            if stream.method == Method::Connect {
+                if !(200..300).contains(&status) {
+                    stream.tunnel = None;
+                }
+            } else {
+                stream.issued = issued;
+            }
         } else if issued.is_some() {
             let mut stream = Stream::new(id, Method::Get, Firsts::default());
             stream.status = Some(status);
@@ -113,7 +126,25 @@ impl Streams {
     pub(super) fn reads(&self, id: u32, from_client: bool) -> bool {
         self.0.iter().any(|stream| {
             stream.id == id
-                && if from_client { stream.form.is_some() } else { stream.issued.is_some() }
+                && (stream.reads_tunnel()
+                    || if from_client { stream.form.is_some() } else { stream.issued.is_some() })
+        })
+    }
+
+    /// Begins a tunnel on the stream of a CONNECT, for the bytes of its first DATA.
+    pub(super) fn open_tunnel(&mut self, id: u32, tunnel: Tunnel, context: &mut Context<'_>) {
+        if self.0.iter().filter(|stream| stream.tunnel.is_some()).count() >= TUNNELS_MAX {
+            context.facts.uninspected.add(Uninspected::LIMIT);
+        } else if let Some(stream) = self.find(id) {
+            stream.tunnel = Some(Box::new(tunnel));
+        }
+    }
+
+    /// Tells whether a stream is that of a CONNECT that was not refused, and has no tunnel yet.
+    pub(super) fn wants_tunnel(&mut self, id: u32) -> bool {
+        self.find(id).is_some_and(|stream| {
+            let is_open = stream.status.is_none_or(|status| (200..300).contains(&status));
+            stream.method == Method::Connect && stream.tunnel.is_none() && is_open
         })
     }
 
@@ -121,11 +152,16 @@ impl Streams {
     pub(super) fn content(
         &mut self,
         id: u32,
-        from_client: bool,
+        (side, from_client): (Side, bool),
+        at: At,
         bytes: &[u8],
         context: &mut Context<'_>,
     ) {
         let Some(stream) = self.find(id) else { return };
+        if let Some(tunnel) = &mut stream.tunnel {
+            tunnel.data(side, at, bytes, context);
+            return;
+        }
         let content = if from_client { &mut stream.form } else { &mut stream.issued };
         if content.as_mut().is_some_and(|content| !content.take(bytes)) {
             stream.end(from_client, false, context);
@@ -143,7 +179,7 @@ impl Streams {
         if let Some(stream) = self.find(id) {
             stream.end(from_client, whole, context);
             // The response may end before the request's body does.
-            if !from_client && stream.form.is_none() {
+            if !from_client && stream.form.is_none() && stream.tunnel.is_none() {
                 self.remove(id);
             }
         }
@@ -163,7 +199,18 @@ impl Streams {
 }
 
 impl Stream {
+    fn reads_tunnel(&self) -> bool {
+        let reads = |tunnel: &Tunnel| Side::BOTH.iter().any(|side| tunnel.skippable(*side) == 0);
+        self.tunnel.as_deref().is_some_and(reads)
+    }
+
     fn end(&mut self, from_client: bool, whole: bool, context: &mut Context<'_>) {
+        if let Some(mut tunnel) = self.tunnel.take_if(|_| !from_client) {
+            // What the client sends after its server has ended is read by nobody.
+            for side in Side::BOTH {
+                tunnel.close(side, context);
+            }
+        }
         let content = if from_client { self.form.take() } else { self.issued.take() };
         let Some(content) = content else { return };
         let description = &self.description;

@@ -288,3 +288,60 @@ fn mutations_do_not_panic() {
     survives_mutations(|| Http2::new(CLIENT), &talk);
     survives_mutations(|| Http2::new(CLIENT).midway([true; 2]), &talk);
 }
+
+/// `CONNECT b:80`.
+fn connect(stream: u32) -> Vec<u8> {
+    headers(stream, 4, &[&literal(":method", "CONNECT"), &literal(":authority", "b:80")])
+}
+
+fn data(stream: u32, flags: u8, bytes: &[u8]) -> Vec<u8> {
+    frame(kind::DATA, flags, stream, bytes)
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n";
+
+#[test]
+fn what_runs_through_a_connect_is_read_and_in_another_stream_is_not() {
+    let (front, back) = REQUEST.split_at(20);
+    let parts =
+        [connect(1), data(1, 0, front), data(3, 0, REQUEST), data(1, 0, back), data(1, 1, REQUEST)];
+    let mut talk = client(&parts[..1]);
+    talk.push((SERVER, headers(1, 4, &[&[0x88]])));
+    talk.push((CLIENT, parts[1..].concat()));
+    talk.push((SERVER, data(1, 1, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")));
+    let found = facts(&talk);
+    assert_eq!((count(&found, Kind::BearerToken), found.requests), (2, 3));
+    // Without the answer the bytes decide; a refused one has no tunnel; TLS inside is TLS.
+    let alone = facts(&client(&parts));
+    assert_eq!(count(&alone, Kind::BearerToken), 2);
+    let mut refused = client(&parts[..1]);
+    refused.push((SERVER, headers(1, 5, &[&[0x8c]])));
+    refused.push((CLIENT, parts[1..].concat()));
+    assert_eq!(count(&facts(&refused), Kind::BearerToken), 0);
+    let mut hello = vec![22, 3, 1, 0, 48, 1, 0, 0, 44, 3, 3];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 4, 0x13, 1, 0x13, 2, 1, 0, 0]);
+    hello.truncate(5 + 48);
+    let tls = facts(&client(&[connect(1), data(1, 0, &hello), data(1, 0, REQUEST)]));
+    assert!(tls.upgraded && tls.evidence.is_empty());
+    // HTTP/2 through HTTP/2, and a WebSocket, whose frames present nothing.
+    let inner = [opening(), first_get(), next_get(3)].concat();
+    assert_eq!(count(&facts(&client(&[connect(1), data(1, 0, &inner)])), Kind::BearerToken), 2);
+    let socket = headers(
+        1,
+        4,
+        &[
+            &literal(":method", "CONNECT"),
+            &literal(":protocol", "websocket"),
+            &literal("authorization", "Bearer a"),
+        ],
+    );
+    let found = facts(&client(&[socket, data(1, 0, REQUEST)]));
+    assert_eq!(count(&found, Kind::BearerToken), 1);
+    let many: Vec<_> =
+        (0..12).flat_map(|n| [connect(2 * n + 1), data(2 * n + 1, 0, REQUEST)]).collect();
+    let found = facts(&client(&many));
+    assert_eq!(count(&found, Kind::BearerToken), 8);
+    assert!(found.uninspected.has(Uninspected::LIMIT));
+    survives_mutations(|| Http2::new(CLIENT), &talk);
+}

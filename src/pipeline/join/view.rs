@@ -91,5 +91,7 @@ fn heard(flow: &Flow, facts: Option<&Facts>) -> Heard {
             None => return Heard::Unknown,
         },
     };
-    if facts.upgraded { Heard::Upgraded(said) } else { Heard::Clear(said) }
+    // TLS in a tunnel through HTTP is spoken to somebody else; the service itself heard HTTP.
+    let is_http = matches!(said, AppProtocol::Http | AppProtocol::Websocket);
+    if facts.upgraded && !is_http { Heard::Upgraded(said) } else { Heard::Clear(said) }
 }

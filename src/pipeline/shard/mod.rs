@@ -151,10 +151,9 @@ impl Shard {
     pub fn finish(&mut self, tools: &Tools) {
         for number in self.table.numbers() {
             let flow = self.table.flow(number);
-            let ports = ports_of(&flow.key);
             let Some(place) = self.inspected.get_mut(flow.slot as usize) else { continue };
             let facts = match std::mem::replace(place, Inspected::Free) {
-                Inspected::Connection(connection) => connection.finish(ports, tools),
+                Inspected::Connection(connection) => end_of(*connection, flow, tools),
                 Inspected::Datagrams(datagrams) => datagrams.finish(),
                 decided => {
                     *place = decided;
@@ -289,6 +288,19 @@ impl Shard {
     fn note_elsewhere(&mut self, number: FlowNumber, packet: &Packet) {
         *self.elsewhere.entry((number, packet.point)).or_default() += u64::from(packet.frames);
     }
+}
+
+/// Ends the inspection of a connection. Bare acknowledgements were not shown to it, and may be all that tells
+/// of a side's bytes.
+fn end_of(mut connection: Connection, flow: &Flow, tools: &Tools) -> Facts {
+    for side in Side::BOTH {
+        if flow.tcp.has_sent(side)
+            && let Some(start) = flow.tcp.stream_start(side)
+        {
+            connection.expect(side, start);
+        }
+    }
+    connection.finish(ports_of(&flow.key), tools)
 }
 
 /// Takes a free place, or makes one.

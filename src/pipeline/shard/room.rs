@@ -1,6 +1,6 @@
 //! Questions to a shard while a run goes on: what is new in its flows, and which of them may go.
 
-use super::{Inspected, NOTHING_TO_SAY, Shard, ports_of};
+use super::{Inspected, NOTHING_TO_SAY, Shard, end_of};
 use crate::flow::index::FlowNumber;
 use crate::flow::{Flow, Slot};
 use crate::inspect::{Facts, Tools};
@@ -183,13 +183,12 @@ impl Shard {
         let Some(flow) = self.table.remove(number).map(Box::new) else { return };
         let (mut facts, mut undecided) = (None, false);
         if let Some(place) = self.inspected.get_mut(flow.slot as usize) {
-            let ports = ports_of(&flow.key);
             facts = match std::mem::replace(place, Inspected::Free) {
                 Inspected::Connection(connection) => {
                     undecided = evicted;
                     self.readers -= 1;
                     self.held = self.held.saturating_sub(connection.held_bytes());
-                    Some(Box::new(connection.finish(ports, tools)))
+                    Some(Box::new(end_of(*connection, &flow, tools)))
                 }
                 Inspected::Datagrams(datagrams) => {
                     undecided = evicted && datagrams.facts().protocol.is_none();

@@ -258,3 +258,76 @@ fn a_client_alone_counts_the_same_however_many_requests_it_sends() {
     let facts = converse(&pieces, false);
     assert_eq!((bearer(&facts), facts.requests), (1000, 1000));
 }
+
+#[test]
+fn an_answer_captured_before_its_request_is_that_requests_answer() {
+    let other: &[u8] = b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n";
+    let facts = in_all_ways(&[(false, other), (true, TOKEN), (true, TOKEN), (false, OK)]);
+    assert_eq!((bearer(&facts), status(&facts)), (2, Some(404)));
+    let ask: &[u8] = b"GET /ws?access_token=abc HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
+    let yes: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+    let masked = [&b"\x81\xad\0\0\0\0"[..], TOKEN].concat();
+    let talk =
+        [(true, TOKEN), (false, OK), (false, yes), (true, ask), (true, &masked), (true, &masked)];
+    let facts = in_all_ways(&talk);
+    assert_eq!((bearer(&facts), facts.protocol), (2, Some(Protocol::WebSocket)));
+    let ask: &[u8] = b"CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n";
+    let yes: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+    let facts =
+        in_all_ways(&[(true, TOKEN), (false, OK), (false, yes), (true, ask), (true, TOKEN)]);
+    assert_eq!((bearer(&facts), facts.requests), (2, 3));
+    // Joined midway, the first answer is for a request that was not captured.
+    let pieces = [(false, other), (true, TOKEN), (false, OK), (true, TOKEN), (false, other)];
+    let facts = converse(&pieces, true);
+    assert_eq!((bearer(&facts), status(&facts)), (2, Some(200)));
+}
+
+#[test]
+fn of_a_request_line_that_was_cut_whole_parameters_count() {
+    for (line, expected) in [
+        ("GET /?access_token=abc&x=12", 1),
+        ("GET /?x=1&access_token=abc HTT", 1),
+        ("GET /?access_token=abc", 0),
+        ("GET /?x=1&access_token=ab", 0),
+        ("GET /?access_token=&x=access_token", 0),
+        ("GET /a&access_token=abc&b", 0),
+    ] {
+        let cut = |loses: bool| {
+            let (tools, mut facts) = (tools(), Facts::default());
+            let mut http = Http1::new(Side::Low);
+            let at = At::default();
+            http.data(Side::Low, at, line.as_bytes(), &mut tools.context(&mut facts));
+            if loses {
+                http.gap(Side::Low, 9, &mut tools.context(&mut facts));
+            }
+            http.close(Side::Low, &mut tools.context(&mut facts));
+            facts
+        };
+        for loses in [true, false] {
+            let facts = cut(loses);
+            assert_eq!(bearer(&facts), expected, "{line}");
+            assert_eq!(facts.uninspected.has(Uninspected::HOLE), loses);
+            for evidence in &facts.evidence {
+                assert!(evidence.http.as_ref().unwrap().path().starts_with("/?"), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_line_too_long_to_hold_hides_no_line_before_it() {
+    let long = "x".repeat(HEAD_LEN_MAX + 10);
+    for (head, expected) in [
+        (format!("GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\nX: {long}\r\nY: z\r\n\r\n"), 1),
+        (format!("GET /?access_token=abc HTTP/1.1\r\nX: {long}\r\nY: z\r\n\r\n"), 1),
+        (format!("GET /?access_token=abc&x={long} HTTP/1.1\r\nY: z\r\n\r\n"), 1),
+        (format!("GET /?x={long} HTTP/1.1\r\nAuthorization: Bearer abc\r\n\r\n"), 1),
+        (format!("GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\n {long}\r\nY: z\r\n\r\n"), 0),
+        (format!("GET / HTTP/1.1\r\nAuthorization: Bearer {long}\r\nY: z\r\n\r\n"), 0),
+    ] {
+        let (front, back) = head.as_bytes().split_at(1000);
+        let facts = read(&[(true, front), (true, back), (true, TOKEN)]);
+        assert_eq!((bearer(&facts), facts.requests), (expected + 1, 2), "{}", &head[..40]);
+        assert!(facts.uninspected.has(Uninspected::LIMIT));
+    }
+}
