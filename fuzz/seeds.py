@@ -7,6 +7,7 @@ regressions/, in the same form. Needs nothing but Python's standard library.
 
 import struct
 import sys
+import zlib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -115,7 +116,13 @@ def http2():
         + escaped(answer + h2_frame(5, 4, 1, b"\0\0\0\2" + fields) + h2_frame(7, 0, 0, b"\0\0\0\1\0\0\0\0")),
         "hole-in-body": escaped(opening + h2_frame(0, 0, 1, b"x" * 40)[:20]) + GAP + b"\x11" + escaped(request),
     }
-    return {name: b"\0" + script for name, script in conversations.items()}
+    out = {name: b"\0" + script for name, script in conversations.items()}
+    for name in ("curl", "load", "node", "python"):
+        for port, script in talks(CAPTURES / "real" / f"http-{name}.pcap"):
+            if script.startswith(preface):
+                out[name] = b"\0" + script[: 2 * SEED_LEN_MAX]
+                break
+    return out
 
 
 def named(folder):
@@ -213,7 +220,35 @@ def http1():
     """Returns conversations of HTTP/1, and one in single bytes."""
     out = {name: b"\0" + script for name, _, script in conversations("http")}
     out["single-bytes"] = b"\x08" + out["pipelined"][1:]
+    for name, port, script in conversations("real"):
+        if name.startswith("http-"):
+            out[name] = b"\0" + script
     return out
+
+
+def forms():
+    """Returns bodies behind the bytes of what they are and of the pieces they come in."""
+    soap = (
+        b"<s:Envelope xmlns:s='x'><s:Header><w:Security><w:UsernameToken><w:Username>admin</w:Username>"
+        b"<w:Password>canary-pw-1</w:Password></w:UsernameToken></w:Security></s:Header><s:Body/></s:Envelope>"
+    )
+    parts = b'--b\r\nContent-Disposition: form-data; name="access_token"\r\n\r\nCANARY-1\r\n--b--\r\n'
+    # Stored, not compressed, so that every zlib makes the same of it (RFC 1951 section 3.2.4, RFC 1952).
+    plain = b"access_token=CANARY-1"
+    packed = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01" + struct.pack("<HH", len(plain), len(plain) ^ 0xFFFF) + plain
+    packed += struct.pack("<II", zlib.crc32(plain), len(plain))
+    return {
+        "form": b"\0\4a=b&access_token=CANARY-1&c",
+        "form-encoded": b"\x08\2%61ccess%5Ftoken=CANARY+1%2F2&=&&",
+        "form-gzip": b"\4\x09" + packed,
+        "grant": b"\0\7grant_type=password&username=admin&password=admin&client_secret=canary-pw-2",
+        "login": b"\x08\x1fusername=admin&password=canary-pw-1",
+        "soap": b"\1\x11" + soap,
+        "soap-cdata": b"\x09\x21" + soap.replace(b"canary-pw-1", b"<!-- > --><![CDATA[canary-pw-1]]>"),
+        "parts": b"\2\x10" + parts,
+        "token": b'\3\5{"scope":"a \\"b","access_token":"CANARY-1","expires_in":3600}',
+        "token-nested": b'\x0b\5{"token":{"accessToken":"CANARY\\u002d1"}}',
+    }
 
 
 def small(folder, limit):
@@ -252,6 +287,7 @@ def made():
         "reassembly": reassembly(),
         "http1": http1(),
         "http2": http2(),
+        "forms": forms(),
         "tls": tls(),
         "inspectors": inspectors(),
         "datagrams": datagrams(),

@@ -8,6 +8,7 @@
 mod captures;
 mod conversations;
 mod datagrams;
+mod forms;
 mod loaders;
 mod script;
 
@@ -17,18 +18,20 @@ use portreeve::inspect::{Options, Tools};
 pub use captures::{decode, reader, report};
 pub use conversations::{http1, http2, inspectors, reassembly, redact, tls};
 pub use datagrams::datagrams;
+pub use forms::forms;
 pub use loaders::loaders;
 
 /// A fuzz target: its name, which is its folder's below `seeds/`, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of the data's way.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("reader", reader),
     ("decode", decode),
     ("reassembly", reassembly),
     ("http1", http1),
     ("http2", http2),
+    ("forms", forms),
     ("tls", tls),
     ("inspectors", inspectors),
     ("datagrams", datagrams),

@@ -130,15 +130,17 @@ impl Http1 {
             return;
         }
         let asked = self.answers.answer(status, context.facts);
-        if status == 101 && asked.is_none() && self.answers.is_early() {
-            self.responses.state = State::Switched;
-            return;
-        }
         if status == 101 {
             let upgrade = asked.map_or(Upgrade::None, |asked| asked.upgrade);
             let upgrade = if upgrade == Upgrade::None { framing.upgrade } else { upgrade };
             let upgrade = if upgrade == Upgrade::None { Upgrade::Other } else { upgrade };
-            self.agree(upgrade, asked, context);
+            if asked.is_none() && self.answers.is_early() {
+                // The client's request is still to come, if it was captured.
+                self.responses.state = State::Switched;
+                self.begin_next(upgrade, None, context);
+            } else {
+                self.agree(upgrade, asked, context);
+            }
             return;
         }
         let is_success = (200..300).contains(&status);
@@ -239,16 +241,19 @@ impl Http1 {
     }
 
     fn begin_next(&mut self, upgrade: Upgrade, asked: Option<Asked>, context: &mut Context<'_>) {
-        if self.next.is_some() {
+        if let Some(next) = &mut self.next {
+            if let (Next::Http2(http2), Some(asked)) = (next, asked) {
+                http2.upgrade(asked.firsts, asked.method);
+            }
             return;
         }
         self.next = Some(if upgrade == Upgrade::Http2 {
             self.rename(Protocol::Http2, context);
-            let http2 = Http2::new(self.client).nested(self.depth);
-            Next::Http2(Box::new(match asked {
-                Some(asked) => http2.upgraded(asked.firsts, asked.method),
-                None => http2,
-            }))
+            let mut http2 = Http2::new(self.client).nested(self.depth);
+            if let Some(asked) = asked {
+                http2.upgrade(asked.firsts, asked.method);
+            }
+            Next::Http2(Box::new(http2))
         } else if upgrade == Upgrade::WebSocket {
             self.rename(Protocol::WebSocket, context);
             Next::WebSocket(Box::new(WebSocket::new(self.client)))

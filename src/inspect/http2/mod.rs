@@ -130,11 +130,9 @@ impl Http2 {
     }
 
     /// Tells of which evidence the request that asked for HTTP/2 was the first: it is stream 1.
-    #[must_use]
-    pub(super) fn upgraded(mut self, firsts: Firsts, method: Method) -> Self {
+    pub(super) fn upgrade(&mut self, firsts: Firsts, method: Method) {
         self.streams.upgraded(firsts, method);
-        self.last_stream = 1;
-        self
+        self.last_stream = self.last_stream.max(1);
     }
 
     /// Takes bytes between frames: the preface, or what begins a frame. Returns the bytes used up.

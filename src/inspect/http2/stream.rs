@@ -43,7 +43,9 @@ impl Stream {
 impl Streams {
     /// Adds the request that asked for HTTP/2.
     pub(super) fn upgraded(&mut self, firsts: Firsts, method: Method) {
-        self.0.push(Stream::new(1, method, firsts));
+        if self.find(1).is_none() {
+            self.0.push(Stream::new(1, method, firsts));
+        }
     }
 
     /// Notes a request, if anything is to be learned of its body or its answer.
