@@ -3,12 +3,23 @@
 //! Takes a flow's datagrams; gives [`Facts`]. A datagram stands for itself: what it is can be told from
 //! its bytes alone, or not at all.
 
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+
 use super::probe::Datagram;
 use super::{Facts, Progress, Protocol, Sender, Tools, Uninspected, probe, snmp};
-use crate::packet::{At, Packet, Side};
+use crate::packet::{At, Packet, Side, Timestamp};
 
 /// Datagrams that may go by unrecognised before the exchange is left alone.
 const UNRECOGNISED_MAX: u8 = 8;
+
+/// How long after a datagram its copy by a mirror port comes at most. A client that asks again because nobody
+/// answered waits far longer, a second by Net-SNMP's default.
+const COPY_WITHIN_NS: u64 = 10_000_000;
+
+/// Datagrams of the latest time that a copy is looked for among: a mirror port may swap neighbours.
+const RECENT_LEN: usize = 4;
 
 /// A UDP exchange whose datagrams are looked into.
 #[derive(Default)]
@@ -17,6 +28,29 @@ pub struct Datagrams {
     unrecognised: u8,
     /// Each side has sent something unrecognised.
     has_nonsense: [bool; 2],
+    /// What came last, where requests are counted.
+    recent: Option<Box<Recent>>,
+}
+
+/// The last few datagrams, by side, hash and time.
+#[derive(Default)]
+struct Recent {
+    seen: [Option<(Side, u64, Timestamp)>; RECENT_LEN],
+    next: usize,
+}
+
+impl Recent {
+    /// Remembers a datagram; tells whether it is one that came just before, captured twice.
+    fn has_just_seen(&mut self, side: Side, bytes: &[u8], time: Timestamp) -> bool {
+        let hash = FixedState::with_seed(0).hash_one(bytes);
+        let is_copy = self.seen.iter().flatten().any(|seen| {
+            (seen.0, seen.1) == (side, hash)
+                && time.since(seen.2).max(seen.2.since(time)) <= COPY_WITHIN_NS
+        });
+        self.seen[self.next] = Some((side, hash, time));
+        self.next = (self.next + 1) % RECENT_LEN;
+        is_copy
+    }
 }
 
 impl Datagrams {
@@ -41,6 +75,10 @@ impl Datagrams {
         }
         match self.facts.protocol {
             Some(Protocol::Snmp) => {
+                let recent = self.recent.get_or_insert_default();
+                if recent.has_just_seen(side, payload, packet.at.time) {
+                    return Progress::More;
+                }
                 let mut context = tools.context(&mut self.facts);
                 let was_read = snmp::read(&datagram, packet.at, &mut context);
                 if !was_read && packet.cut_len > 0 {

@@ -253,17 +253,93 @@ mod tests {
 
     #[test]
     fn a_server_that_answers_nonsense_does_not_name_the_connection() {
-        let answers: [&[u8]; 6] = [
-            b"AMQP\0\0\x09\x01",
-            b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            b"\x15\x03\x01\0\x02\x02\x46",
+        let nonsense: [&[u8]; 4] =
+            [b"\xff\xfe\xfd nonsense", b"\r\n\r\n", b"\0\0\0\0\0\0\0\0", b"EHLO gw\r\n"];
+        for (_, _, answer) in OPENINGS {
+            for nonsense in nonsense {
+                let talk = [(CLIENT, nonsense.to_vec()), (SERVER, answer.to_vec())];
+                for port in PORTS {
+                    let outcome = probe_ended([port, 50_000], &talk);
+                    assert_eq!(outcome, Outcome::Undecided, "{nonsense:?}: {answer:?} on {port}");
+                }
+            }
+        }
+    }
+
+    /// What clients begin with, and what servers answer, by protocol.
+    const OPENINGS: [(Protocol, &[u8], &[u8]); 15] = [
+        (
+            Protocol::Tls,
+            b"\x16\x03\x01\0\x2f\x01\0\0\x2b\x03\x03RRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRR\0\0\x02\x13\x01\x01\0\0\0",
+            b"\x15\x03\x03\0\x02\x02\x46",
+        ),
+        (
+            Protocol::Http,
+            b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n",
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        ),
+        (Protocol::Rmi, b"JRMI\0\x02\x4b", b"\x4e\0\x0810.0.0.9\0\0\xc3\x50"),
+        (Protocol::Amqp, b"AMQP\0\0\x09\x01", b"AMQP\0\0\x09\x01"),
+        (Protocol::Amqp, b"AMQP\x03\x01\0\0", b"AMQP\x03\x01\0\0"),
+        (Protocol::Hazelcast, b"HZC\x04\0\x10\0\0", b"HZC\x04\0\x10\0\0"),
+        (Protocol::Hdfs, b"hrpc\x09\0\xdf\0\0\0\x1b", b"\0\0\0\x10\x08\0"),
+        (
+            Protocol::Ssh,
             b"SSH-2.0-OpenSSH_9.2\r\n\0\0\x04\xfc\x06\x14",
-            b"\x30\x0c\x02\x01\x00\x78\x07\x0a\x01\x02\x04\x00\x04\x00",
+            b"SSH-2.0-OpenSSH_9.2\r\n\0\0\x04\xfc\x06\x14",
+        ),
+        (
+            Protocol::Http2,
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+            b"\0\0\0\x04\0\0\0\0\0",
+        ),
+        (
+            Protocol::Thrift,
+            b"\x80\x01\0\x01\0\0\0\x07publish\0\0\0\x01\x0c\0\x01\0\0",
+            b"\x80\x01\0\x03\0\0\0\x07publish\0\0\0\x01\x0b\0\x01\0\0\0\0\0",
+        ),
+        (
+            Protocol::Mqtt,
+            b"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04abcd",
+            b"\x20\x02\0\x01",
+        ),
+        (
+            Protocol::Ldap,
+            b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0",
+            b"\x30\x0c\x02\x01\0\x78\x07\x0a\x01\x02\x04\0\x04\0",
+        ),
+        (
+            Protocol::Cassandra,
+            b"\x04\0\0\0\x05\0\0\0\0",
             b"\x84\0\0\0\0\0\0\0\x10\0\0\0\x0a\0\x0ainvalid x",
-        ];
-        for answer in answers {
-            let talk = [(CLIENT, b"\xff\xfe\xfd nonsense".to_vec()), (SERVER, answer.to_vec())];
-            assert_eq!(probe_ended([9000, 50_000], &talk), Outcome::Undecided, "{answer:?}");
+        ),
+        (
+            Protocol::Databridge,
+            b"\0\0\0\0\x12\0\0\0\x05\0\0\0\x05adminadmin",
+            b"\x01\0\0\0\x40\0\0\0\x02org.wso2.carbon.databridge.commons.exception.Authentication123no",
+        ),
+        (
+            Protocol::Kafka,
+            b"\0\0\0\x12\0\x12\0\0\0\0\0\x01\0\x08rdkafka1",
+            b"\0\0\0\x0a\0\0\0\x01\0\x23\0\0\0\0",
+        ),
+    ];
+
+    #[test]
+    fn whatever_a_server_answers_the_client_names_the_connection() {
+        for (protocol, opening, _) in OPENINGS {
+            for (answered, _, answer) in OPENINGS {
+                let talk = [(CLIENT, opening.to_vec()), (SERVER, answer.to_vec())];
+                for port in PORTS {
+                    let Outcome::Confirmed { protocol: named, initiator } =
+                        probe_ended([port, 50_000], &talk)
+                    else {
+                        panic!("{protocol:?} answered by {answered:?} is not named");
+                    };
+                    assert_eq!(named, protocol, "answered by {answered:?} on {port}");
+                    assert_ne!(initiator, Some(SERVER), "{protocol:?}, {answered:?}");
+                }
+            }
         }
     }
 

@@ -4,13 +4,15 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
+use super::shard::Shard;
 use super::{Config, Gathered, gather};
 use crate::capture::held::Held;
 use crate::capture::{Block, Event, InputSummary, Source};
 use crate::decode::{Decoded, Decoder, Options};
 use crate::error::Result;
 use crate::flow::Table;
-use crate::inspect::{EvidenceKind, Tools};
+use crate::inspect::secret::Fingerprinter;
+use crate::inspect::{self, EvidenceKind, Tools};
 use crate::packet::{ObservationPoint, Packet};
 
 /// Seconds of one stage over all frames, the fastest and the median of several runs.
@@ -46,11 +48,14 @@ pub enum Stage {
     Decode,
     /// Packets to flows.
     Flow,
+    /// Packets to flows, and what they carry to the readers of protocols: what that takes beyond
+    /// [`Stage::Flow`] is inspection's.
+    Inspect,
 }
 
 impl Stage {
     /// Every stage, in the order of the data.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Decode, Self::Flow];
+    pub const ALL: [Self; 4] = [Self::Read, Self::Decode, Self::Flow, Self::Inspect];
 
     /// Returns the name as reports write it.
     pub fn name(self) -> &'static str {
@@ -58,6 +63,7 @@ impl Stage {
             Self::Read => "read",
             Self::Decode => "decode",
             Self::Flow => "flow",
+            Self::Inspect => "inspect",
         }
     }
 }
@@ -106,6 +112,24 @@ pub fn stage(stage: Stage, held: &Held) -> Result<f64> {
             })?;
             std::hint::black_box(table.len());
             Ok(taken)
+        }
+        Stage::Inspect => {
+            let (mut taken, mut shard) = (0.0, Shard::default());
+            let tools = Tools {
+                options: inspect::Options::default(),
+                fingerprinter: Fingerprinter::new(b"a key for measuring"),
+            };
+            each_block(held, &mut |block, decoder, packets, first| {
+                decode(block, decoder, packets, first);
+                let started = Instant::now();
+                for packet in packets.iter() {
+                    shard.packet(packet, &block.bytes, &tools);
+                }
+                taken += started.elapsed().as_secs_f64();
+            })?;
+            let started = Instant::now();
+            shard.finish(&tools);
+            Ok(taken + started.elapsed().as_secs_f64())
         }
     }
 }

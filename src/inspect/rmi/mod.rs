@@ -104,8 +104,27 @@ pub struct Rmi {
     /// An answer that came before its call (the sides may be captured out of order): whether it was normal.
     early: Option<bool>,
     has_called: bool,
-    is_noted: bool,
+    session: Session,
+    /// Bytes that came of the client while there was no session.
+    client_len: u64,
 }
+
+/// Whether there is a session: a header alone is sent to whatever listens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Session {
+    /// Nothing came yet.
+    Silent,
+    /// The client's header came, and no answer to it; the packet is the first one.
+    Offered(At),
+    /// It is noted, or the server speaks something else.
+    Settled,
+}
+
+/// Length of a client's header: name, version, protocol.
+const HEADER_LEN: u64 = 7;
+
+/// What servers of RMI begin with: yes, an answer, a sign of life (of a connection joined midway).
+const SERVER_BEGINS: [u8; 3] = [0x4e, 0x51, 0x53];
 
 /// One side's search.
 #[derive(Default)]
@@ -127,8 +146,27 @@ impl Rmi {
             asked: VecDeque::new(),
             early: None,
             has_called: false,
-            is_noted: false,
+            session: Session::Silent,
+            client_len: 0,
         }
+    }
+
+    /// Notes a session in clear, once there is one: the server says yes, or the client goes on.
+    fn settle(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) {
+        let first = if let Session::Offered(first) = self.session { first } else { at };
+        self.session = Session::Offered(first);
+        let Some(begins) = bytes.first() else { return };
+        if side == self.client {
+            self.client_len += bytes.len() as u64;
+            if self.is_aligned && self.client_len <= HEADER_LEN {
+                return;
+            }
+        } else if !SERVER_BEGINS.contains(begins) {
+            self.session = Session::Settled;
+            return;
+        }
+        self.session = Session::Settled;
+        context.facts.observe(EvidenceKind::JmxClear, first, None);
     }
 
     /// Searches what is new on one side.
@@ -279,8 +317,8 @@ fn admit(asked: Asked, is_normal: bool, context: &mut Context<'_>) {
 
 impl Inspector for Rmi {
     fn data(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> Progress {
-        if !std::mem::replace(&mut self.is_noted, true) {
-            context.facts.observe(EvidenceKind::JmxClear, at, None);
+        if self.session != Session::Settled {
+            self.settle(side, at, bytes, context);
         }
         self.halves[side.index()].tail.push(bytes, at);
         self.search(side, context);
@@ -296,7 +334,12 @@ impl Inspector for Rmi {
         Progress::More
     }
 
-    fn close(&mut self, _side: Side, _context: &mut Context<'_>) -> Progress {
+    fn close(&mut self, side: Side, context: &mut Context<'_>) -> Progress {
+        // The server's direction may not have been captured.
+        if let (Session::Offered(first), true) = (self.session, side == self.client) {
+            self.session = Session::Settled;
+            context.facts.observe(EvidenceKind::JmxClear, first, None);
+        }
         Progress::More
     }
 }

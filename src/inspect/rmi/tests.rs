@@ -195,3 +195,22 @@ fn openings_and_operations_name_it() {
     never_named(&[(CLIENT, hex("50aced0005 7721"))]);
     never_named(&[(SERVER, b"N\0\x05hello\0\0\0\0".to_vec())]);
 }
+
+#[test]
+fn a_header_that_the_server_does_not_answer_in_kind_is_no_session() {
+    let header = (CLIENT, b"JRMI\0\x02\x4b".to_vec());
+    let count = |answer: &[u8]| {
+        let talk = [header.clone(), (SERVER, answer.to_vec())];
+        evidence(&facts_of(&talk)).len()
+    };
+    assert_eq!(count(b"HTTP/1.1 400 Bad Request\r\n\r\n"), 0);
+    assert_eq!(count(b"\x15\x03\x03\0\x02\x02\x50"), 0);
+    // Refused (`ProtocolNack`).
+    assert_eq!(count(b"\x4f"), 0);
+    assert_eq!(count(b"\x4e\0\x0810.0.0.9\0\0\xc3\x50"), 1);
+    // The answer was not captured.
+    assert_eq!(evidence(&facts_of(std::slice::from_ref(&header))), [(CLEAR, 1, 1)]);
+    let [_, _, (side, endpoint)] = &opening()[..] else { panic!("three messages") };
+    let talk = [header, (*side, endpoint.clone())];
+    assert_eq!(evidence(&facts_of(&talk)), [(CLEAR, 1, 1)]);
+}

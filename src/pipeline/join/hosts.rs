@@ -4,23 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use super::learned::Learned;
 use super::view::View;
 use crate::catalog::Catalog;
 use crate::classify::Heard;
 use crate::classify::host::{self, Declared, HostReader, HostReading};
 use crate::inspect::Protocol;
-use crate::packet::{At, Transport};
+use crate::packet::Transport;
 use crate::site::Site;
 
 /// Ports of all hosts that are kept: every port of a platform many times over; some 100 MB. A scan that is
 /// answered everywhere fills it and takes nothing from the hosts known before.
 const LISTENERS_MAX: usize = 1 << 20;
-
-/// Endpoints that servers named, in all: a registry has a handful.
-const LEARNED_MAX: usize = 1 << 16;
-
-/// How long an endpoint that a server named stays the one it was: a working day of packet time.
-const LEARNED_VALID_NS: u64 = 8 * 3_600 * 1_000_000_000;
 
 /// What one port of a host did.
 #[derive(Default)]
@@ -40,20 +35,12 @@ pub(super) struct HostFacts {
     pub(super) says_product: bool,
 }
 
-/// An endpoint that a server named.
-struct Learned {
-    /// The server, and the address that it named.
-    hosts: [Option<IpAddr>; 2],
-    at: At,
-}
-
 /// All responders that answered.
 #[derive(Default)]
 pub(super) struct Hosts {
     by_address: HashMap<IpAddr, HostFacts, foldhash::fast::RandomState>,
     listeners: usize,
-    learned: HashMap<u16, Vec<Learned>>,
-    learned_len: usize,
+    pub(super) learned: Learned,
     readings: HashMap<IpAddr, HostReading, foldhash::fast::RandomState>,
 }
 
@@ -64,7 +51,7 @@ const READINGS_MAX: usize = 1 << 16;
 impl Hosts {
     /// Notes what a flow shows of its responder, if that answered.
     pub(super) fn see(&mut self, view: &View<'_>, app_proto: &'static str) {
-        self.learn(view);
+        self.learned.learn(view);
         if !view.is_answered() {
             return;
         }
@@ -111,36 +98,6 @@ impl Hosts {
         });
         listener.refused = true;
         listener.flows += u64::from(!view.is_answered());
-    }
-
-    fn learn(&mut self, view: &View<'_>) {
-        let Some(facts) = view.facts else { return };
-        for endpoint in &facts.learned {
-            if self.learned_len >= LEARNED_MAX {
-                return;
-            }
-            let server = view.responder().ip();
-            let named = endpoint.host.parse::<IpAddr>().ok();
-            let named = named.filter(|named| *named != server && !named.is_loopback());
-            let learned = Learned { hosts: [Some(server), named], at: endpoint.at };
-            self.learned.entry(endpoint.port).or_default().push(learned);
-            self.learned_len += 1;
-        }
-    }
-
-    /// Tells whether a server had named a flow's responder before the flow began.
-    pub(super) fn was_named(&self, view: &View<'_>) -> bool {
-        let responder = view.responder();
-        if self.learned_len == 0 || view.transport() != Transport::Tcp {
-            return false;
-        }
-        let Some(learned) = self.learned.get(&responder.port()) else { return false };
-        let first = view.flow.first;
-        learned.iter().any(|learned| {
-            learned.hosts.contains(&Some(responder.ip()))
-                && learned.at < first
-                && first.time.since(learned.at.time) <= LEARNED_VALID_NS
-        })
     }
 
     /// Works out what runs on each host: on those that the site declares, and on those that answered

@@ -4,6 +4,7 @@
 //! their published order: alerts, flows (by first frame), hosts, rows, summary. Nothing here depends on how
 //! many workers there were.
 
+mod learned;
 pub mod ledger;
 pub mod resolve;
 pub mod totals;

@@ -180,6 +180,7 @@ impl<'a> Join<'a> {
             notes = reading.notes(catalog);
             products.extend(reading.products().iter().map(|id| catalog.product(*id).id.clone()));
         }
+        notes.extend(self.hosts.learned.notes(address));
         let about = proofs.iter().filter(|proof| proof.address == Some(address));
         notes.extend(about.filter(|proof| proof.state != PortState::NotExercised).map(|proof| {
             let id = &catalog.service(proof.service).id;

@@ -64,7 +64,7 @@ impl<'a> Tags<'a> {
             self.by_endpoint.insert(key, number);
             number
         };
-        if hosts.was_named(view) && !self.is_jmx(known) {
+        if hosts.learned.has(view) && !self.is_jmx(known) {
             return self.learned(view);
         }
         if known == NO_TAG { self.content(view) } else { known }
