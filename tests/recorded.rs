@@ -27,12 +27,7 @@ const SHOWN: [Shown; 17] = [
         flows: &[("amqp", 5), ("http", 1)],
         evidence: &[("amqp-login-cleartext", 3, 3), ("default-credentials", 2, 2)],
     },
-    Shown {
-        name: "cassandra",
-        ports: &[9042, 9043],
-        flows: &[("cassandra", 9)],
-        evidence: &[],
-    },
+    Shown { name: "cassandra", ports: &[9042, 9043], flows: &[("cassandra", 9)], evidence: &[] },
     Shown { name: "dns", ports: &[53, 5300], flows: &[("dns", 10)], evidence: &[] },
     Shown {
         name: "h2o",
@@ -53,12 +48,7 @@ const SHOWN: [Shown; 17] = [
             ("jmx-no-tls", 13, 13),
         ],
     },
-    Shown {
-        name: "kafka",
-        ports: &[42_851],
-        flows: &[("http", 1), ("kafka", 13)],
-        evidence: &[],
-    },
+    Shown { name: "kafka", ports: &[42_851], flows: &[("http", 1), ("kafka", 13)], evidence: &[] },
     Shown { name: "krb5", ports: &[88], flows: &[("krb5", 6)], evidence: &[] },
     Shown {
         name: "ldap",
@@ -255,7 +245,9 @@ fn sent_again_later(records: &[Vec<u8>]) -> Vec<Vec<u8>> {
     for (index, record) in records.iter().enumerate() {
         all.push(record.clone());
         let before = index.checked_sub(LATER).map(|index| &records[index]);
-        all.extend(before.filter(|it| Place::of(it).is_tcp && Place::of(it).has_payload()).cloned());
+        all.extend(
+            before.filter(|it| Place::of(it).is_tcp && Place::of(it).has_payload()).cloned(),
+        );
     }
     all
 }
@@ -377,10 +369,39 @@ fn from_the_middle(records: &[Vec<u8>]) -> Vec<Vec<u8>> {
     records.iter().filter(goes_on).cloned().collect()
 }
 
+/// What is still told where the opening of each flow was missed. The rest is not named: Hazelcast's and SSH's
+/// bytes, what is encrypted, bodies of HTTP.
+const MIDWAY: [(&str, &[(&str, u64)]); 17] = [
+    ("amqp", &[("amqp", 4)]),
+    ("cassandra", &[("cassandra", 2)]),
+    ("dns", &[("dns", 8)]),
+    ("h2o", &[("unknown", 4)]),
+    ("hazelcast", &[]),
+    ("hdfs", &[("unknown", 1)]),
+    ("jmx", &[("rmi", 13), ("tls", 1)]),
+    ("kafka", &[("kafka", 3)]),
+    ("krb5", &[("krb5", 3)]),
+    // What asked for TLS was missed, the handshake was not.
+    ("ldap", &[("ldap", 5), ("tls", 1)]),
+    ("mqtt", &[("mqtt", 6)]),
+    ("ntp", &[("ntp", 3)]),
+    ("snmp", &[("snmp", 6)]),
+    ("spark", &[("spark", 1)]),
+    ("ssh", &[("unknown", 2)]),
+    ("syslog", &[("syslog", 3)]),
+    ("thrift", &[("thrift", 10)]),
+];
+
 #[test]
-fn joined_midway_nothing_else_is_named() {
-    for shown in &SHOWN {
+fn joined_midway_what_can_be_told_is_told() {
+    for (shown, (name, expected)) in SHOWN.iter().zip(MIDWAY) {
+        assert_eq!(shown.name, name);
         let gathered = shown.capture().of(from_the_middle(&shown.capture().records));
-        println!("{} {:?} {:?}", shown.name, names(&gathered), evidence(&gathered));
+        assert_eq!(names(&gathered), expected.iter().copied().collect(), "{name}");
+        let all = shown.evidence();
+        for (kind, sum) in evidence(&gathered) {
+            let most = all.get(kind).copied().unwrap_or_default();
+            assert!(sum.flows <= most.flows && sum.count <= most.count, "{name}: {kind}");
+        }
     }
 }

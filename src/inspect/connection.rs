@@ -363,12 +363,16 @@ fn ports_of(side: Side, [low, high]: [u16; 2]) -> [u16; 2] {
     if side == Side::Low { [low, high] } else { [high, low] }
 }
 
-/// Tells whether bytes in the middle of a connection begin a request of HTTP for sure.
+/// Tells whether bytes in the middle of a connection begin a request for sure: of HTTP, or a call of RMI.
 fn is_request(bytes: &[u8], side: Side, ports: [u16; 2]) -> bool {
     let ports = ports_of(side, ports);
     let start = Start { bytes, from_first: false, other: &[], ports, ended: false };
     let outcome = Prober::default().probe(side, &start);
-    matches!(outcome, Outcome::Confirmed { protocol: Protocol::Http, initiator: Some(by) } if by == side)
+    matches!(
+        outcome,
+        Outcome::Confirmed { protocol: Protocol::Http | Protocol::Rmi, initiator: Some(by) }
+            if by == side
+    )
 }
 
 impl StreamSink for Reading<'_, '_> {

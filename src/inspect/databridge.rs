@@ -36,7 +36,13 @@ fn request(bytes: &[u8]) -> Look {
     let mut reader = Reader::new(bytes);
     let kind = reader.expect_u8(|kind| kind <= kind::PUBLISH)?;
     let size = reader.u32().or_short()?;
-    ensure(size <= SIZE_MAX)?;
+    // Two lengths and a user name; a session; a session and a count.
+    let size_min = match kind {
+        kind::LOGIN => 9,
+        kind::LOGOUT => 40,
+        _ => 44,
+    };
+    ensure((size_min..=SIZE_MAX).contains(&size))?;
     let first = reader.u32().or_short()?;
     match kind {
         kind::LOGIN => {

@@ -22,7 +22,9 @@ pub(super) fn probe(start: &Start<'_>) -> Probe {
     super::look::verdict(greeting(line).and_then(|line_len| {
         let behind = &line[line_len..];
         let is_answered = version_line(start.other).is_some();
-        if is_answered || start.ended || !behind.is_empty() {
+        // A client sends no other lines before its own, as a server may: it asked for something else.
+        let is_unanswered = start.other.is_empty() || b"SSH-".starts_with(start.other);
+        if is_answered || is_unanswered && (start.ended || !behind.is_empty()) {
             ensure(behind.is_empty() || is_packet(behind))?;
             return Ok(sender);
         }

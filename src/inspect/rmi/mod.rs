@@ -65,7 +65,7 @@ fn opening(bytes: &[u8]) -> Look {
 /// The server's yes: the client's host and port as it sees them, and nothing more before a call.
 fn acknowledged(bytes: &[u8]) -> Look {
     let mut reader = Reader::new(bytes);
-    reader.expect(&[0x4e, 0])?;
+    reader.expect(&[ACKNOWLEDGED, 0])?;
     let host_len = usize::from(reader.expect_u8(|len| len >= 2)?);
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_%".contains(&byte);
     reader.expect_all(host_len, is_host)?;
@@ -123,8 +123,8 @@ enum Session {
 /// Length of a client's header: name, version, protocol.
 const HEADER_LEN: u64 = 7;
 
-/// What servers of RMI begin with: yes, an answer, a sign of life (of a connection joined midway).
-const SERVER_BEGINS: [u8; 3] = [0x4e, 0x51, 0x53];
+/// A server's yes to a header.
+const ACKNOWLEDGED: u8 = 0x4e;
 
 /// One side's search.
 #[derive(Default)]
@@ -161,7 +161,7 @@ impl Rmi {
             if self.is_aligned && self.client_len <= HEADER_LEN {
                 return;
             }
-        } else if !SERVER_BEGINS.contains(begins) {
+        } else if self.is_aligned && *begins != ACKNOWLEDGED {
             self.session = Session::Settled;
             return;
         }

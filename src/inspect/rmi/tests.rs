@@ -205,6 +205,8 @@ fn a_header_that_the_server_does_not_answer_in_kind_is_no_session() {
     };
     assert_eq!(count(b"HTTP/1.1 400 Bad Request\r\n\r\n"), 0);
     assert_eq!(count(b"\x15\x03\x03\0\x02\x02\x50"), 0);
+    // Begins as a sign of life does.
+    assert_eq!(count(b"SSH-2.0-OpenSSH_9.2\r\n"), 0);
     // Refused (`ProtocolNack`).
     assert_eq!(count(b"\x4f"), 0);
     assert_eq!(count(b"\x4e\0\x0810.0.0.9\0\0\xc3\x50"), 1);

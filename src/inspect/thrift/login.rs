@@ -1,10 +1,13 @@
 //! The calls that carry a password, and their arguments.
 
 use crate::inspect::bytes::Reader;
-use crate::inspect::look::{Fault, Look, OrShort, ensure};
+use crate::inspect::look::{Fault, Look, OrShort, ensure, is_word};
 
 /// Fields of an argument struct and entries of a map that are read.
 const FIELDS_MAX: usize = 16;
+
+/// Longest name of a service before a call's that is believed.
+pub(super) const SERVICE_LEN_MAX: usize = 96;
 
 /// A call that was found in a stream.
 pub(super) struct Call {
@@ -18,8 +21,22 @@ pub(super) struct Call {
 /// A user's name and password.
 type Credentials<'a> = (&'a [u8], &'a [u8]);
 
+/// Looks whether a name that was found at an offset, with its length or a colon before it, is a call's.
+pub(super) fn call_at(bytes: &[u8], found_at: usize, found_len: usize) -> Option<Call> {
+    if bytes.get(found_at) != Some(&b':') {
+        return named_at(bytes, found_at);
+    }
+    let end = found_at + found_len;
+    let earliest = found_at.saturating_sub(SERVICE_LEN_MAX + 1);
+    let service = bytes[earliest..found_at].iter().rev().take_while(|byte| is_word(**byte)).count();
+    // The length, which may look like a letter itself, lies behind one of these bytes or before the first.
+    (found_at.saturating_sub(service + 1).max(earliest)..found_at)
+        .filter(|at| usize::from(bytes[*at]) == end - at - 1)
+        .find_map(|at| named_at(bytes, at))
+}
+
 /// Looks whether a name, whose length is at an offset, is a call's.
-pub(super) fn call_at(bytes: &[u8], name_at: usize) -> Option<Call> {
+fn named_at(bytes: &[u8], name_at: usize) -> Option<Call> {
     let behind = name_at + 1 + usize::from(*bytes.get(name_at)?);
     let before = &bytes[..name_at];
     if let Some(front) = before.strip_suffix(&[0, 0, 0]) {

@@ -16,11 +16,12 @@ use crate::packet::{At, Side};
 
 pub(super) use probe::{datagram, probe};
 
-/// Names of the calls that carry a password, with their lengths before them as both protocols write them.
-const CALLS: [&[u8]; 2] = [b"\x07connect", b"\x05login"];
+/// Names of the calls that carry a password, with their lengths before them as both protocols write them, or
+/// behind the name of one of several services that share a connection (`TMultiplexedProtocol`).
+const CALLS: [&[u8]; 4] = [b"\x07connect", b"\x05login", b":connect", b":login"];
 
-/// Bytes that are kept before what is searched next: a message's beginning up to its name.
-const KEPT_LEN: usize = 16;
+/// Bytes that are kept before what is searched next: a message's beginning up to its name, and a service's.
+const KEPT_LEN: usize = 16 + login::SERVICE_LEN_MAX;
 
 /// Bytes of a call that are held until it is whole.
 const HELD_MAX: usize = 4 << 10;
@@ -43,10 +44,13 @@ impl Thrift {
         loop {
             let bytes = self.tail.bytes();
             let new = &bytes[self.from..];
-            let place = CALLS.iter().filter_map(|call| memchr::memmem::find(new, call)).min();
-            let Some(name_at) = place.map(|offset| self.from + offset) else { break };
-            let Some(call) = login::call_at(bytes, name_at) else {
-                self.from = name_at + 1;
+            let places = CALLS.iter().filter_map(|call| {
+                memchr::memmem::find(new, call).map(|offset| (offset, call.len()))
+            });
+            let Some((offset, len)) = places.min() else { break };
+            let found_at = self.from + offset;
+            let Some(call) = login::call_at(bytes, found_at, len) else {
+                self.from = found_at + 1;
                 continue;
             };
             let begins_at = call.begins_at;
@@ -61,14 +65,14 @@ impl Thrift {
                 }
                 Err(Fault::Short) if bytes.len() - begins_at < HELD_MAX => {
                     let released = begins_at.saturating_sub(KEPT_LEN);
-                    self.from = name_at - released;
+                    self.from = found_at - released;
                     self.tail.release(released);
                     return;
                 }
                 Err(Fault::Short) => context.facts.uninspected.add(Uninspected::LIMIT),
                 Err(Fault::Bad) => {}
             }
-            self.from = name_at + 1;
+            self.from = found_at + 1;
         }
         // A name may have begun; before it stands what makes it a call.
         let len = self.tail.bytes().len();

@@ -8,8 +8,8 @@ use crate::inspect::{Probe, Sender};
 /// Longest name of a method that is believed, with its service's where several share a connection.
 const NAME_LEN_MAX: u32 = 128;
 
-/// Largest frame that is believed; Cassandra's and Thrift's own limits are 15 and 16 MB.
-const FRAME_LEN_MAX: u32 = 256 << 20;
+/// Largest frame that is believed: Thrift's own limit of a message; Cassandra's is 15 MB.
+const FRAME_LEN_MAX: u32 = 100 << 20;
 
 /// First byte of the compact protocol.
 const COMPACT: u8 = 0x82;

@@ -84,6 +84,24 @@ fn connect_counts_in_every_protocol_framed_or_not() {
 }
 
 #[test]
+fn a_login_counts_at_one_of_several_services() {
+    for service in ["a", "Auth", "ThriftSecureEventTransmissionService", &"s".repeat(90)] {
+        let name = format!("{service}:connect");
+        let messages = [
+            strict(1, &name, &two("admin", "canary")),
+            old(1, &name, &two("admin", "canary")),
+            compact(1, &name, &two_compact("admin", "canary")),
+        ];
+        for message in messages {
+            let talk = [(CLIENT, publish()), (CLIENT, framed(&message))];
+            assert_eq!(logins(&talk), [(LOGIN, 1, 2)], "{name}");
+        }
+    }
+    let other = strict(1, "Auth:reconnect", &two("admin", "canary"));
+    assert!(logins(&[(CLIENT, other)]).is_empty());
+}
+
+#[test]
 fn cassandras_login_counts() {
     let message = framed(&strict(1, "login", &request("cassandra", "canary")));
     assert_eq!(logins(&[(CLIENT, message)]), [(LOGIN, 1, 1)]);

@@ -70,6 +70,10 @@ impl Learned {
         let Some(facts) = view.facts else { return };
         for endpoint in &facts.learned {
             let server = view.responder().ip();
+            if endpoint.port == view.responder().port() {
+                // A connection's own stub leads to where it came from.
+                continue;
+            }
             self.add(endpoint, End::Responder(server));
             match address(&endpoint.host) {
                 Some(named) if named == server => {}
