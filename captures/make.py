@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
-from maker import demo, file, flow, hosts, http, link  # noqa: E402
+from maker import demo, file, flow, hosts, http, link, others  # noqa: E402
 from maker.book import Book  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -35,7 +35,7 @@ Nothing here was captured from anybody: addresses, names and secrets are made up
 def made():
     """Returns every file by its path in this folder."""
     book = Book()
-    for part in (demo, http, flow, hosts, link, file):
+    for part in (demo, http, flow, hosts, others, link, file):
         part.add(book)
     size = sum(map(len, book.files.values()))
     assert len(book.files["demo.pcap"]) <= DEMO_LEN_MAX, f"demo.pcap has {len(book.files['demo.pcap'])} bytes"
