@@ -497,7 +497,7 @@ fn a_stalled_user_space_loses_no_count_and_marks_what_it_missed() {
         let marks: Vec<_> = facts.collect();
         assert_eq!(marks.len(), 3);
         // Of the first one enough was in the ring to decide that it is opaque.
-        let marked = marks.iter().filter(|mark| mark.is_some_and(|m| m.has(Uninspected::HOLE)));
+        let marked = marks.iter().filter(|mark| mark.is_some_and(|m| m.has(Uninspected::SAMPLE)));
         assert_eq!(marked.count(), 2);
     });
 }

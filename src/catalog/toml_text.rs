@@ -13,6 +13,13 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
         let line = line_of(text, error.span());
         let message = one_line(error.message());
         let hint = hint_for(&message);
+        // Many names are of no help beside the one that was meant.
+        let message = match message.split_once(", expected one of ") {
+            Some((unknown, names)) if hint.is_some() && names.split(", ").count() > NAMES_MAX => {
+                unknown
+            }
+            _ => &message,
+        };
         let error = Error::at_line(path, line, message);
         match hint {
             Some(hint) => error.hint(hint),
@@ -29,11 +36,28 @@ pub fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
 
 /// Joins the parser's lines, since an error is one line.
 fn one_line(message: &str) -> String {
-    message.split('\n').map(str::trim).collect::<Vec<_>>().join(", ")
+    let line = message.split('\n').map(str::trim).collect::<Vec<_>>().join(", ");
+    // The parser's word for one of several names.
+    line.replacen("unknown variant", "unknown value", 1)
 }
 
-/// Finds the known name that was meant in serde's "unknown … `x`, expected one of `a`, `b`".
+/// Known names that an error lists beside its hint.
+const NAMES_MAX: usize = 12;
+
+/// What to write where a field is missing whose sense is not plain.
+const MISSING: [(&str, &str); 3] = [
+    ("source", "name the document that it rests on"),
+    ("until", "name the last day on which it holds, as in until = 2027-01-31"),
+    ("reason", "say who accepted it, and why"),
+];
+
+/// Finds the known name that was meant in serde's "unknown … `x`, expected one of `a`, `b`", and says what a
+/// missing field is for.
 fn hint_for(message: &str) -> Option<String> {
+    if let Some(field) = message.strip_prefix("missing field `") {
+        let (_, hint) = MISSING.iter().find(|(name, _)| field.strip_suffix('`') == Some(name))?;
+        return Some((*hint).to_owned());
+    }
     if !message.starts_with("unknown ") {
         return None;
     }

@@ -47,9 +47,9 @@ enum Format {
 enum Command {
     /// List the rules: those that ship; with a site file or rules of your own, those that a run would use
     List,
-    /// Explain one rule, or one matrix with its rows
+    /// Explain one rule, or one matrix with its rows; list the rules of one pack
     Explain {
-        /// Its id, such as wso2/bearer-over-http, the part behind the slash, or a matrix
+        /// Its id, such as wso2/bearer-over-http, the part behind the slash, a matrix or a pack
         #[arg(value_name = "RULE")]
         rule: String,
     },
@@ -95,9 +95,10 @@ fn answer(args: &Args, width: usize) -> Result<String> {
     } else {
         Policy::load(catalog, &site, &args.policy)?
     };
+    let has_site = args.site.is_some();
     match (&args.command, args.format) {
-        (Command::Explain { rule }, format) => explain(&policy, rule, format, width),
-        (_, Format::Text) => Ok(list(&policy, width)),
+        (Command::Explain { rule }, format) => explain(&policy, rule, format, has_site, width),
+        (_, Format::Text) => Ok(list(&policy, None, has_site, width)),
         (_, Format::Ndjson) => Ok(lines(policy.rules().iter().map(rule_value))),
     }
 }
@@ -122,14 +123,17 @@ fn check(file: &Path, catalog: &Catalog, site: &Site, args: &Args) -> Result<Str
     })
 }
 
-fn list(policy: &Policy, width: usize) -> String {
+/// Lists the rules of every pack, or of one.
+fn list(policy: &Policy, only: Option<&str>, has_site: bool, width: usize) -> String {
     let mut text = String::new();
-    for pack in policy.packs() {
+    for pack in policy.packs().iter().filter(|pack| only.is_none_or(|only| pack.id == only)) {
         let rules = policy.rules().iter().filter(|rule| rule.pack.as_deref() == Some(&pack.id));
-        rule_table(&mut text, width, &pack.id, &pack.title, rules);
+        rule_table(&mut text, width, &pack.id, &pack.title, rules, has_site);
     }
-    let own = policy.rules().iter().filter(|rule| rule.pack.is_none());
-    rule_table(&mut text, width, "your own", "rules in no pack", own);
+    if only.is_none() {
+        let own = policy.rules().iter().filter(|rule| rule.pack.is_none());
+        rule_table(&mut text, width, "your own", "rules in no pack", own, has_site);
+    }
     text
 }
 
@@ -139,13 +143,14 @@ fn rule_table<'a>(
     name: &str,
     title: &str,
     rules: impl Iterator<Item = &'a Rule>,
+    has_site: bool,
 ) {
     let rows: Vec<[String; 3]> = rules
         .map(|rule| {
-            let title = if rule.skipped.is_some() {
-                format!("{} (not judged)", rule.title)
-            } else {
-                rule.title.clone()
+            let title = match (rule.skipped, has_site) {
+                (None, _) => rule.title.clone(),
+                (Some(_), true) => format!("{} (not judged)", rule.title),
+                (Some(_), false) => format!("{} (needs a site file)", rule.title),
             };
             [rule.severity.to_string(), rule.id.clone(), title]
         })
@@ -160,11 +165,24 @@ fn rule_table<'a>(
     table(text, width, ["severity", "rule", "title"], rows);
 }
 
-fn explain(policy: &Policy, name: &str, format: Format, width: usize) -> Result<String> {
+fn explain(
+    policy: &Policy,
+    name: &str,
+    format: Format,
+    has_site: bool,
+    width: usize,
+) -> Result<String> {
     if let Some(matrix) = policy.matrices().iter().find(|matrix| matrix.id == name) {
         return Ok(match format {
-            Format::Text => explain_matrix(matrix, width),
+            Format::Text => explain_matrix(matrix, has_site, width),
             Format::Ndjson => lines(matrix.rows.iter().map(|row| row_value(matrix, row))),
+        });
+    }
+    let of_pack = |rule: &&Rule| rule.pack.as_deref() == Some(name);
+    if policy.packs().iter().any(|pack| pack.id == name) {
+        return Ok(match format {
+            Format::Text => list(policy, Some(name), has_site, width),
+            Format::Ndjson => lines(policy.rules().iter().filter(of_pack).map(rule_value)),
         });
     }
     let is_meant = |rule: &&Rule| {
@@ -176,26 +194,31 @@ fn explain(policy: &Policy, name: &str, format: Format, width: usize) -> Result<
     }
     Ok(match format {
         Format::Text => {
-            let texts: Vec<String> = rules.iter().map(|rule| explain_rule(rule, width)).collect();
+            let texts: Vec<String> =
+                rules.iter().map(|rule| explain_rule(rule, has_site, width)).collect();
             texts.join("\n")
         }
         Format::Ndjson => lines(rules.into_iter().map(rule_value)),
     })
 }
 
+/// What a rule about zones or components waits for.
+const NEEDS: &str = "a site file that names its zones or components (--site)";
+
 fn unknown(policy: &Policy, name: &str) -> Error {
     let ids = policy.rules().iter().map(|rule| rule.id.as_str());
     let shorts = policy.rules().iter().filter_map(|rule| Some(rule.id.split_once('/')?.1));
     let matrices = policy.matrices().iter().map(|matrix| matrix.id.as_str());
-    let near = nearest(name, ids.chain(shorts).chain(matrices));
+    let packs = policy.packs().iter().map(|pack| pack.id.as_str());
+    let near = nearest(name, ids.chain(shorts).chain(matrices).chain(packs));
     let hint = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => "`portreeve policy list` lists them".to_owned(),
     };
-    Error::about(name, "no rule and no matrix is called so").hint(hint)
+    Error::about(name, "no rule, no pack and no matrix is called so").hint(hint)
 }
 
-fn explain_rule(rule: &Rule, width: usize) -> String {
+fn explain_rule(rule: &Rule, has_site: bool, width: usize) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", Printable(&rule.id));
     let fields = |fields: &[(&str, String)]| {
@@ -216,8 +239,10 @@ fn explain_rule(rule: &Rule, width: usize) -> String {
     say("source", &rule.source);
     say("id", &format!("signature_id {}", rule.signature_id));
     say("file", &format!("{}:{}", rule.file, rule.line));
-    if let Some(skipped) = rule.skipped {
-        say("skipped", skipped);
+    match rule.skipped {
+        Some(skipped) if has_site => say("skipped", skipped),
+        Some(_) => say("needs", NEEDS),
+        None => {}
     }
     text.push_str("  remedy\n");
     for line in rule.remedy.lines() {
@@ -227,11 +252,13 @@ fn explain_rule(rule: &Rule, width: usize) -> String {
     text
 }
 
-fn explain_matrix(matrix: &Matrix, width: usize) -> String {
+fn explain_matrix(matrix: &Matrix, has_site: bool, width: usize) -> String {
     let mut text = String::new();
     labelled(&mut text, width, 0, &format!("{}: ", matrix.id), &matrix.title);
-    if let Some(skipped) = matrix.skipped {
-        labelled(&mut text, width, 2, "not judged: ", skipped);
+    match matrix.skipped {
+        Some(skipped) if has_site => labelled(&mut text, width, 2, "not judged: ", skipped),
+        Some(_) => labelled(&mut text, width, 2, "needs ", NEEDS),
+        None => {}
     }
     for row in &matrix.rows {
         text.push('\n');
@@ -350,6 +377,15 @@ mod tests {
         assert!(text.contains("  7a: management -> gateway\n    3000/tcp tls\n"), "{text}");
         assert!(text.contains("permits nothing by itself"));
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn a_pack_is_explained_by_its_rules() {
+        let text = answered(&["explain", "ibm-api-connect"]).unwrap();
+        assert!(text.contains("ibm-api-connect/bearer-in-clear") && !text.contains("wso2/"));
+        assert!(text.contains("(needs a site"), "{text}");
+        let text = answered(&["explain", "wso2/inner-port-from-outside"]).unwrap();
+        assert!(text.contains("needs     a site file"), "{text}");
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Connection {
 
     /// Learns that a packet with payload was counted and lost.
     pub fn lose(&mut self) {
-        self.facts.uninspected.add(Uninspected::HOLE);
+        self.facts.uninspected.add(Uninspected::SAMPLE);
     }
 
     /// Returns the facts so far.

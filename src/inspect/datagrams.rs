@@ -112,7 +112,7 @@ impl Datagrams {
 
     /// Learns that a datagram was counted and lost.
     pub fn lose(&mut self) {
-        self.facts.uninspected.add(Uninspected::HOLE);
+        self.facts.uninspected.add(Uninspected::SAMPLE);
     }
 
     /// Returns the facts so far.

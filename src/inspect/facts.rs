@@ -342,11 +342,15 @@ impl Uninspected {
     /// State that was built before the capture began is not known (HPACK).
     pub const STATE: Self = Self(16);
 
+    /// The kernel could not hand over a copy of what it counted.
+    pub const SAMPLE: Self = Self(32);
+
     /// Every reason with its name in reports.
-    pub const NAMES: [(Self, &'static str); 5] = [
+    pub const NAMES: [(Self, &'static str); 6] = [
         (Self::HOLE, "hole"),
         (Self::LIMIT, "limit"),
         (Self::OVERLAP, "overlap"),
+        (Self::SAMPLE, "sample"),
         (Self::SNAPLEN, "snaplen"),
         (Self::STATE, "state"),
     ];

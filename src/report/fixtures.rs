@@ -564,6 +564,7 @@ pub(super) fn summary() -> Summary {
             responder: Some("10.0.3.10".to_owned()),
             port: Some(9763),
             row: None,
+            responder_seen: Some(false),
         }],
         warnings: vec!["site.toml:52: the suppression of wso2/x ended on 2026-10-31".to_owned()],
         provenance: provenance(),

@@ -58,6 +58,10 @@ pub struct BaselineEntry {
     /// The row of a matrix, where the entry has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub row: Option<String>,
+    /// Whether the run saw the responder answer at all: of one that it did not see, nothing is proved. Absent
+    /// where the entry names no single responder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responder_seen: Option<bool>,
 }
 
 impl fmt::Display for BaselineEntry {
@@ -69,6 +73,9 @@ impl fmt::Display for BaselineEntry {
         }
         if let Some(row) = &self.row {
             write!(f, " row {row}")?;
+        }
+        if self.responder_seen == Some(false) {
+            f.write_str(" (its responder was not seen, which proves nothing)")?;
         }
         Ok(())
     }

@@ -146,6 +146,11 @@ impl Hosts {
             || self.reading(address).is_some_and(HostReading::is_product)
     }
 
+    /// Tells whether a host was seen to answer, or to refuse where the site declares it.
+    pub(super) fn is_known(&self, address: IpAddr) -> bool {
+        self.by_address.contains_key(&address)
+    }
+
     /// Returns all of them, by address.
     pub(super) fn in_order(&self) -> Vec<(IpAddr, &HostFacts)> {
         let mut hosts: Vec<_> = self.by_address.iter().map(|(a, host)| (*a, host)).collect();

@@ -246,14 +246,14 @@ impl<'a> Join<'a> {
             rules: self.rule_totals(&seen.findings),
             timeline: seen.findings.timeline(),
             disabled: self.disabled_records(&seen.across),
-            baseline_gone: self.setting.past.gone(),
-            warnings: self.warnings(&seen.findings),
+            baseline_gone: self.setting.past.gone(|host| self.hosts.is_known(host)),
+            warnings: self.warnings(seen),
             provenance,
             run: None,
         }
     }
 
-    fn warnings(&self, findings: &Findings) -> Vec<String> {
+    fn warnings(&self, seen: &Seen) -> Vec<String> {
         let decoder = &self.gathered.front.decoder;
         let mut warnings: Vec<String> = decoder
             .unknown_links()
@@ -266,7 +266,13 @@ impl<'a> Join<'a> {
                 decoder.encaps_folded()
             ));
         }
-        warnings.extend(findings.expired(self.setting.site));
+        if seen.across.tokens.beyond() > 0 {
+            warnings.push(format!(
+                "{} times a secret was presented that could not be followed any more: that several clients share one may have been missed",
+                seen.across.tokens.beyond()
+            ));
+        }
+        warnings.extend(seen.findings.expired(self.setting.site));
         match self.setting.past.not_judged() {
             0 => {}
             1 => warnings.push(NOT_JUDGED_ONE.to_owned()),

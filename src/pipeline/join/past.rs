@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::packet::Timestamp;
 use crate::policy::baseline::{self, Baseline, Key};
@@ -46,7 +47,9 @@ impl Past {
     }
 
     /// Returns what the baseline has and the run did not show.
-    pub(super) fn gone(&self) -> Vec<BaselineEntry> {
+    ///
+    /// `is_seen` tells whether a host was seen.
+    pub(super) fn gone(&self, is_seen: impl Fn(IpAddr) -> bool) -> Vec<BaselineEntry> {
         let Some(baseline) = &self.baseline else { return Vec::new() };
         let text = |place: Option<Place>| match place? {
             Place::Prefix(prefix) if prefix.prefix_len() == prefix.max_prefix_len() => {
@@ -62,6 +65,12 @@ impl Past {
             responder: text(entry.responder),
             port: entry.port,
             row: entry.row.clone(),
+            responder_seen: match entry.responder {
+                Some(Place::Prefix(prefix)) if prefix.prefix_len() == prefix.max_prefix_len() => {
+                    Some(is_seen(prefix.addr()))
+                }
+                _ => None,
+            },
         });
         gone.collect()
     }

@@ -87,13 +87,17 @@ impl Sums {
         add(view.flow.point, here);
         if let Some(facts) = view.facts {
             let uninspected = &mut self.ledger.point(view.flow.point).uninspected;
-            // Cut frames were counted as such when they came in.
-            for reason in facts.uninspected.names().filter(|reason| *reason != "snaplen") {
+            for reason in
+                facts.uninspected.names().filter(|reason| !COUNTED_BEFORE.contains(reason))
+            {
                 *uninspected.entry(reason).or_default() += 1;
             }
         }
     }
 }
+
+/// Reasons that were counted by frame when those came in, or did not.
+const COUNTED_BEFORE: [&str; 2] = ["snaplen", "sample"];
 
 /// Flows whose services are handed over at once.
 const CHUNK_LEN: usize = 4096;

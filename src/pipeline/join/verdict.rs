@@ -13,6 +13,7 @@ use crate::report::summary::{Outcome, Reason, Verdict};
 pub(super) struct Blind {
     holes: u64,
     cuts: u64,
+    samples: u64,
     /// Flows that were thrown out before it was known what they are.
     pub(super) evicted: u64,
 }
@@ -26,6 +27,7 @@ impl Blind {
         }
         self.holes += u64::from(facts.uninspected.has(Uninspected::HOLE));
         self.cuts += u64::from(facts.uninspected.has(Uninspected::SNAPLEN));
+        self.samples += u64::from(facts.uninspected.has(Uninspected::SAMPLE));
     }
 }
 
@@ -35,6 +37,7 @@ impl Join<'_> {
         let mut doubts = Doubts::default();
         doubts.add(Doubt::Hole, seen.sums.blind.holes);
         doubts.add(Doubt::Snaplen, seen.sums.blind.cuts);
+        doubts.add(Doubt::LostSample, seen.sums.blind.samples);
         doubts.add(Doubt::Evicted, seen.sums.blind.evicted);
         let Dropped { kernel, ring, queue } = ledger.total().dropped;
         doubts.add(Doubt::Dropped, kernel + ring + queue);

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use anstyle::Style;
 
 use super::page::{ARROW, BOLD, DIM, Grid, Grouped, Page, counted, cut, severity_style};
+use super::seen::{Seen, TEXT_MAX};
 use super::{Clock, LIST_MAX};
 use crate::error::Printable;
 use crate::inspect::secret::Fingerprint;
@@ -22,14 +23,8 @@ const PAIRS_MAX: usize = 8_192;
 /// Findings of a live run that wait for their final count.
 const OPEN_MAX: usize = 65_536;
 
-/// Different secrets, requests, … kept apart for one pair: enough to see reuse.
-const SEEN_MAX: usize = 8;
-
 /// Secrets shown of one pair.
 const SECRETS_SHOWN: usize = 4;
-
-/// Characters kept of one text from the wire: a line of a wide terminal.
-const TEXT_MAX: usize = 160;
 
 /// All findings of a run.
 #[derive(Default)]
@@ -54,6 +49,8 @@ struct Group {
     /// Boxed: the map may grow without moving them.
     pairs: HashMap<Pair, Box<PairSum>, foldhash::fast::RandomState>,
     beyond: Sum,
+    /// What was missed, of rules that are about flows which were not seen.
+    missed: Vec<String>,
 }
 
 /// Findings and how often they count.
@@ -77,12 +74,6 @@ struct PairSum {
     issuers: Seen<String>,
     users: Seen<String>,
     notes: Seen<String>,
-}
-
-/// Different values in the order they came, as many as a list shows.
-struct Seen<T> {
-    values: Vec<T>,
-    beyond: bool,
 }
 
 /// Suppressed findings of one rule, client and server.
@@ -133,6 +124,13 @@ impl Findings {
             && !group.services.contains(service)
         {
             group.services.insert(service.to_owned());
+        }
+        if alert.row.is_some() {
+            let detail = alert.evidence.iter().find_map(|seen| seen.detail);
+            if let Some(detail) = detail.filter(|_| group.missed.len() < LIST_MAX) {
+                group.missed.push(detail.to_owned());
+            }
+            return false;
         }
         match group.pairs.entry(pair) {
             Entry::Occupied(mut known) => {
@@ -235,6 +233,7 @@ impl Group {
             services: BTreeSet::new(),
             pairs: HashMap::default(),
             beyond: Sum::default(),
+            missed: Vec::new(),
         }
     }
 
@@ -243,7 +242,15 @@ impl Group {
         page.labelled(0, &label, severity_style(self.severity), &self.rule.title);
         page.paragraph(10, &self.short());
         page.blank();
-        self.write_pairs(page, clock);
+        if self.missed.is_empty() {
+            self.write_pairs(page, clock);
+        }
+        for detail in &self.missed {
+            page.paragraph(2, detail);
+        }
+        if !self.missed.is_empty() {
+            more(page, usize::try_from(self.sum.flows).unwrap_or(usize::MAX));
+        }
         page.blank();
         page.line(2, BOLD, "What to do");
         page.block(4, &self.rule.remedy);
@@ -252,6 +259,9 @@ impl Group {
 
     /// Says in one sentence how often the rule was broken, by how many, and where.
     fn short(&self) -> String {
+        if !self.missed.is_empty() {
+            return format!("{}: {} missed", self.rule.id, counted(self.sum.flows, "flow"));
+        }
         let clients: BTreeSet<_> = self.pairs.keys().map(|(client, _)| client).collect();
         let secrets: BTreeSet<_> =
             self.pairs.values().flat_map(|pair| &pair.secrets.values).collect();
@@ -395,63 +405,6 @@ impl PairSum {
         details.extend(self.agents.shown("agent "));
         details
     }
-}
-
-impl<T> Default for Seen<T> {
-    fn default() -> Self {
-        Self { values: Vec::new(), beyond: false }
-    }
-}
-
-impl<T: PartialEq> Seen<T> {
-    fn add(&mut self, value: T) {
-        if self.values.contains(&value) {
-            return;
-        }
-        if self.values.len() < SEEN_MAX {
-            self.values.push(value);
-        } else {
-            self.beyond = true;
-        }
-    }
-
-    /// Says how many there are beside the first `shown`, if any.
-    fn more_than(&self, shown: usize) -> Option<String> {
-        let more = self.values.len().saturating_sub(shown);
-        match (more, self.beyond) {
-            (0, false) => None,
-            (_, false) => Some(format!("{more} more")),
-            (_, true) => Some(format!("at least {} more", more + 1)),
-        }
-    }
-}
-
-impl Seen<String> {
-    /// Adds a text of several parts, cut; parts that are all empty add nothing.
-    fn add_text(&mut self, parts: &[&str]) {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        if len == 0 || self.beyond {
-            return;
-        }
-        if len > TEXT_MAX {
-            self.add(parts.iter().flat_map(|part| part.chars()).take(TEXT_MAX).collect());
-        } else if !self.values.iter().any(|known| is_joined(known, parts)) {
-            // The commonest case, a request like one before, costs no allocation.
-            self.add(parts.concat());
-        }
-    }
-
-    /// Shows the first one behind a label, and how many more there are.
-    fn shown(&self, label: &str) -> Option<String> {
-        let first = self.values.first()?;
-        let more = self.more_than(1).map(|more| format!(" and {more}")).unwrap_or_default();
-        Some(format!("{label}{first}{more}"))
-    }
-}
-
-/// Tells whether a text is these parts, one behind another.
-fn is_joined(text: &str, parts: &[&str]) -> bool {
-    parts.iter().try_fold(text, |rest, part| rest.strip_prefix(part)) == Some("")
 }
 
 /// Returns what a kind of evidence calls its secrets.

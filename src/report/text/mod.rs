@@ -7,6 +7,7 @@
 mod findings;
 mod page;
 mod sections;
+mod seen;
 
 use std::io::{self, Write};
 

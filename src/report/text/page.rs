@@ -106,13 +106,27 @@ impl Page {
         }
     }
 
-    /// Packs fragments into as few lines as they need; one that is longer than a line is cut.
+    /// Packs fragments into as few lines as they need. One that is longer than a line has lines of its own; a
+    /// word that is, is cut.
     pub(super) fn packed(&mut self, indent: usize, style: Style, fragments: &[String]) {
         const GAP: &str = " · ";
         let room = self.width.saturating_sub(indent);
         let mut line = String::new();
         for fragment in fragments {
-            let fragment = cut(&Printable(fragment).to_string(), room);
+            let fragment = Printable(fragment).to_string();
+            if columns(&fragment) > room {
+                if !line.is_empty() {
+                    self.push(indent, style, &line);
+                    line.clear();
+                }
+                for (place, part) in
+                    wrap(&fragment, room.saturating_sub(HANG_LEN)).iter().enumerate()
+                {
+                    let hang = if place == 0 { 0 } else { HANG_LEN };
+                    self.push(indent + hang, style, &cut(part, room.saturating_sub(hang)));
+                }
+                continue;
+            }
             let len = columns(&line) + columns(GAP) + columns(&fragment);
             if !line.is_empty() && len > room {
                 self.push(indent, style, &line);
@@ -293,6 +307,9 @@ impl Row {
         self.cells[0].split('\n').count()
     }
 }
+
+/// By how much the second line of a note is indented.
+const HANG_LEN: usize = 2;
 
 /// Stands between a client and its server; the two are not torn apart inside a table.
 pub(super) const ARROW: &str = " -> ";
