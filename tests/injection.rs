@@ -315,6 +315,7 @@ fn no_text_of_an_attacker_does_anything_in_any_format() {
             "testcase",
             "failure",
             "skipped",
+            "system-err",
             "system-out",
             "properties",
             "property",

@@ -333,21 +333,30 @@ impl Judge<'_> {
         }
     }
 
+    /// Says what was spoken, and what the port is for instead: `http in TLS`, of how many services.
     fn mismatch_detail(&self) -> String {
         let subject = self.view.subject;
-        let rows = subject.tag.candidates.iter().take(CANDIDATES_NAMED);
-        let rows = rows.map(|candidate| {
-            let service = subject.catalog.service(candidate.service);
-            let encryption = match service.encryption {
+        let services = || subject.tag.candidates.iter().map(|c| subject.catalog.service(c.service));
+        let mut wanted: Vec<String> = Vec::new();
+        for service in services() {
+            let how = match service.encryption {
                 Encryption::None => " in clear",
                 Encryption::Tls => " in TLS",
                 Encryption::Either | Encryption::Upgrade => "",
             };
-            format!("{} is {}{encryption}", service.id, service.protocol)
-        });
-        let rows: Vec<String> = rows.collect();
+            let one = format!("{}{how}", service.protocol);
+            if !wanted.contains(&one) && wanted.len() < EXPECTED_MAX {
+                wanted.push(one);
+            }
+        }
+        let first = services().next().map_or("", |service| service.id.as_str());
+        let more = match services().count().saturating_sub(1) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
         let clear = if subject.is_clear() { " in clear" } else { "" };
-        format!("{}{clear} was spoken, and {}", self.protocol_name(), rows.join(", "))
+        let spoken = self.protocol_name();
+        format!("{spoken}{clear} was spoken; the port is {}: {first}{more}", wanted.join(" or "))
     }
 
     fn tls(&self, tls: &TlsFacts, findings: &mut Vec<Finding>) {
@@ -444,8 +453,8 @@ impl Judge<'_> {
     }
 }
 
-/// Candidates that a mismatch names: enough to see what was expected.
-const CANDIDATES_NAMED: usize = 3;
+/// Different protocols that a mismatch says were expected: enough to see what the port is for.
+const EXPECTED_MAX: usize = 3;
 
 fn tls_name(version: u16) -> String {
     match version {

@@ -224,7 +224,7 @@ fn names_that_are_not_known_are_errors_with_their_line() {
     let cases = [
         (rule("evidence = \"bearer-tokn\""), 10, "unknown evidence", Some("bearer-token")),
         (rule("evidence = [\"bearer-token\", \"x\"]"), 10, "unknown evidence `x`", None),
-        (rule("role = \"gatway\""), 10, "unknown variant", Some("gateway")),
+        (rule("role = \"gatway\""), 10, "unknown value", Some("gateway")),
         (rule("role = \"gateway\""), 4, "needs `evidence`", None),
         (
             rule("product = \"wso2-api-manager-33\"\nevidence = \"bearer-token\""),

@@ -135,12 +135,7 @@ fn every_fault_names_file_line_and_what_was_meant() {
             None,
         ),
         ("[[zone]]\nname = \"b\"\nprefixes = [\"10.0.0.1/8\"]\n".into(), 3, "bits set", None),
-        (
-            "[[zone]]\nname = \"b\"\ntrust = \"servr\"\n".into(),
-            3,
-            "unknown variant",
-            Some("server"),
-        ),
+        ("[[zone]]\nname = \"b\"\ntrust = \"servr\"\n".into(), 3, "unknown value", Some("server")),
         ("[[zone]]\nnam = \"b\"\n".into(), 2, "unknown field", Some("name")),
         (
             "[policy]\ndisabled = [\"wso2-api-manager-3/gateway-htp\"]\n".into(),

@@ -78,8 +78,8 @@ fn a_faulty_row_names_file_line_and_what_was_expected() {
         ("\"messaging\"", "\"zebra\"", 11, "expected one of `analytics`"),
         ("\"tcp\"", "\"sctp\"", 13, "expected one of `tcp`, `udp`, `both`"),
         ("\"moves\"", "\"move\"", 14, "(hint: did you mean `moves`?)"),
-        ("\"any\"", "\"smtp\"", 15, "unknown variant `smtp`"),
-        ("\"upgrade\"", "\"maybe\"", 16, "unknown variant `maybe`"),
+        ("\"any\"", "\"smtp\"", 15, "unknown value `smtp`"),
+        ("\"upgrade\"", "\"maybe\"", 16, "unknown value `maybe`"),
         ("\"confirmed\"", "\"certain\"", 18, "expected one of `confirmed`"),
         ("\"confirmed\"", "\"corrected\"", 18, "needs `as_printed`"),
         ("id = \"smtp\"", "id = \"SMTP\"", 9, "name `SMTP` is not of lower-case letters"),
@@ -96,7 +96,7 @@ fn a_faulty_row_names_file_line_and_what_was_expected() {
         ("status =", "networks = [\"10.0.0.0/33\"]\nstatus =", 18, "neither a prefix nor AS"),
         ("status =", "networks = [\"AS-1\"]\nstatus =", 18, "`AS-1` is neither a prefix nor AS"),
         ("status =", "default_on = \"no\"\nstatus =", 18, "expected a boolean"),
-        ("status =", "direction = \"in\"\nstatus =", 18, "unknown variant `in`"),
+        ("status =", "direction = \"in\"\nstatus =", 18, "unknown value `in`"),
     ] {
         let shown = error_of(&row_with(from, to));
         assert!(shown.starts_with(&format!("mail.toml:{line}: ")), "{to}: {shown}");

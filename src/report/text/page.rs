@@ -106,27 +106,28 @@ impl Page {
         }
     }
 
-    /// Packs fragments into as few lines as they need. One that is longer than a line has lines of its own; a
-    /// word that is, is cut.
+    /// Packs fragments into as few lines as they need. One that is longer than a line has lines of its own; one
+    /// with a word that is longer is cut.
     pub(super) fn packed(&mut self, indent: usize, style: Style, fragments: &[String]) {
         const GAP: &str = " · ";
         let room = self.width.saturating_sub(indent);
         let mut line = String::new();
         for fragment in fragments {
             let fragment = Printable(fragment).to_string();
-            if columns(&fragment) > room {
+            let parts = wrap(&fragment, room.saturating_sub(HANG_LEN));
+            let wraps = parts.iter().all(|part| columns(part) + HANG_LEN <= room);
+            if wraps && columns(&fragment) > room {
                 if !line.is_empty() {
                     self.push(indent, style, &line);
                     line.clear();
                 }
-                for (place, part) in
-                    wrap(&fragment, room.saturating_sub(HANG_LEN)).iter().enumerate()
-                {
+                for (place, part) in parts.iter().enumerate() {
                     let hang = if place == 0 { 0 } else { HANG_LEN };
-                    self.push(indent + hang, style, &cut(part, room.saturating_sub(hang)));
+                    self.push(indent + hang, style, part);
                 }
                 continue;
             }
+            let fragment = cut(&fragment, room);
             let len = columns(&line) + columns(GAP) + columns(&fragment);
             if !line.is_empty() && len > room {
                 self.push(indent, style, &line);
