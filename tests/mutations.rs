@@ -9,7 +9,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::support::{captures, imbalance, number, own, root, run, summary};
+use crate::support::{all_captures, imbalance, number, own, root, run, summary};
 
 /// What the fuzz targets do, here without a fuzzer.
 #[expect(unreachable_pub, reason = "it is a package of its own")]
@@ -205,7 +205,7 @@ fn hold(mutants: &mut Vec<PathBuf>) {
 #[test]
 fn every_mutated_capture_gives_a_balanced_report() {
     let folder = tempfile::tempdir().unwrap();
-    let captures = captures();
+    let captures = all_captures();
     let mut mutants = Vec::new();
     for (index, (name, path)) in captures.iter().enumerate() {
         let bytes = fs::read(path).unwrap();

@@ -8,7 +8,9 @@ use portreeve::capture::{Block, Event, Source};
 use serde_json::Value;
 
 use crate::secrets::leaks;
-use crate::support::{analyze, captures, number, of_type, own, public_set, run, summary};
+use crate::support::{
+    all_captures, analyze, captures, number, of_type, own, public_set, run, summary,
+};
 
 /// Real captures whose flows differ, and why that is right.
 const ACCEPTED: [(&str, &str); 2] = [
@@ -93,7 +95,7 @@ fn difference(name: &str, path: &Path, folder: &Path, without: Option<&str>) -> 
 fn a_scrubbed_capture_has_the_same_flows_and_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let mut differences = Vec::new();
-    for (name, path) in captures() {
+    for (name, path) in all_captures() {
         differences.extend(difference(&name, &path, folder.path(), None));
     }
     assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
@@ -102,7 +104,7 @@ fn a_scrubbed_capture_has_the_same_flows_and_no_secret() {
 #[test]
 fn a_scrubbed_capture_has_the_findings_that_need_no_secret() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, path) in captures().into_iter().filter(|(name, _)| !name.starts_with("real/")) {
+    for (name, path) in captures() {
         let Some(out) = scrubbed(&path, folder.path()) else { continue };
         let (before, after) = (analyze(&path).1, analyze(&out).1);
         assert_eq!(findings(&before), findings(&after), "{name}");

@@ -94,6 +94,19 @@ pub(crate) fn captures() -> BTreeMap<String, PathBuf> {
     truth().keys().map(|name| (name.clone(), root().join("captures").join(name))).collect()
 }
 
+/// Returns the same, and the recordings of real servers.
+pub(crate) fn all_captures() -> BTreeMap<String, PathBuf> {
+    let mut all = captures();
+    for entry in fs::read_dir(root().join("captures/real")).expect("it is in the tree") {
+        let path = entry.expect("it is readable").path();
+        if path.extension().is_some_and(|end| end == "pcap") {
+            let name = path.file_name().expect("it has a name").to_string_lossy();
+            all.insert(format!("real/{name}"), path.clone());
+        }
+    }
+    all
+}
+
 /// Returns what must be found in each capture of the tree.
 pub(crate) fn truth() -> BTreeMap<String, Value> {
     let text = fs::read_to_string(root().join("captures/truth.json")).expect("it is in the tree");

@@ -19,9 +19,9 @@ const SERVER_FRAMES: u32 = 8;
 const HEADER_LEN_MAX: usize = 14;
 
 /// Bytes of a text that a connection joined midway is known by.
-const TEXT_LEN_MIN: usize = 4;
+const TEXT_LEN_MIN: usize = 8;
 
-/// Frames behind one another that a connection joined midway is known by, without a text.
+/// Frames with a payload behind one another that a connection joined midway is known by, without a text.
 const CHAIN_MIN: u32 = 3;
 
 /// Opcodes (RFC 6455 §5.2).
@@ -140,8 +140,7 @@ impl Inspector for WebSocket {
     }
 }
 
-/// Asks whether the bytes of a connection joined midway are frames: a text, or several frames, or frames of both
-/// ends.
+/// Asks whether the bytes of a connection joined midway are frames: a text, or several of them.
 pub(super) fn probe(start: &Start<'_>) -> Probe {
     if start.from_first {
         // It begins as HTTP.
@@ -155,11 +154,7 @@ pub(super) fn probe(start: &Start<'_>) -> Probe {
     let from_client = sender == Sender::Initiator;
     match chain(start.bytes, from_client) {
         Chain::Sure => Probe::Confirmed(sender),
-        Chain::Open => {
-            let answers = matches!(chain(start.other, !from_client), Chain::Sure | Chain::Open);
-            if answers { Probe::Confirmed(sender) } else { Probe::Undecided }
-        }
-        Chain::Short => Probe::Undecided,
+        Chain::Open => Probe::Undecided,
         Chain::No => Probe::Excluded,
     }
 }
@@ -168,10 +163,8 @@ pub(super) fn probe(start: &Start<'_>) -> Probe {
 enum Chain {
     /// Frames for sure.
     Sure,
-    /// Frames, each of them whole; other bytes look so, too.
+    /// Too few bytes, or too few frames.
     Open,
-    /// Too few bytes.
-    Short,
     /// None.
     No,
 }
@@ -181,12 +174,16 @@ fn chain(bytes: &[u8], from_client: bool) -> Chain {
     while !rest.is_empty() {
         let (header_len, payload_len) = match head(rest, from_client) {
             Head::Is { header_len, payload_len } => (header_len, payload_len),
-            Head::Need(_) => return Chain::Short,
+            Head::Need(_) => return Chain::Open,
             Head::Bad => return Chain::No,
         };
+        if count == 0 && (rest[0] & 0x80 == 0 || rest[0] & 0x0f == 0 || payload_len == 0) {
+            // Zeros look like frames without an end.
+            return Chain::No;
+        }
         let (header, behind) = rest.split_at(header_len);
         let len = usize::try_from(payload_len).unwrap_or(usize::MAX);
-        let Some(payload) = behind.get(..len) else { return Chain::Short };
+        let Some(payload) = behind.get(..len) else { return Chain::Open };
         let is_plain = header[0] & 0x4f == opcode::TEXT && header[0] & 0x80 != 0;
         if is_plain {
             let mask = if from_client { &header[header_len - 4..] } else { &[0; 4][..] };
@@ -195,14 +192,10 @@ fn chain(bytes: &[u8], from_client: bool) -> Chain {
             }
             has_text |= len >= TEXT_LEN_MIN;
         }
-        count += 1;
+        count += u32::from(len > 0);
         rest = &behind[len..];
     }
-    match count {
-        0 => Chain::Short,
-        _ if has_text || count >= CHAIN_MIN => Chain::Sure,
-        _ => Chain::Open,
-    }
+    if has_text || count >= CHAIN_MIN { Chain::Sure } else { Chain::Open }
 }
 
 /// Tells whether a payload is text under its mask (§5.3, §8.1), with no control characters but white space.
@@ -300,12 +293,12 @@ mod tests {
         assert!(is(&[(SERVER, frame(0x81, REQUEST, None))]));
         assert!(is(&[(
             CLIENT,
-            [frame(0x82, &[1; 9], MASK), frame(0x8a, b"", MASK), frame(0x82, &[1; 200], MASK)]
+            [frame(0x82, &[1; 9], MASK), frame(0x8a, b"x", MASK), frame(0x82, &[1; 200], MASK)]
                 .concat()
         )]));
-        assert!(is(&[(SERVER, frame(0x89, b"ping", None)), (CLIENT, frame(0x8a, b"ping", MASK))]));
         let one = frame(0x82, &[1; 9], MASK);
         assert!(!is(&[(CLIENT, one.clone())]));
+        assert!(!is(&[(SERVER, vec![0; 64])]));
         assert!(!is(&[(CLIENT, [&one[..], b"GET / HTTP/1.1\r\n"].concat())]));
         assert!(!is(&[(SERVER, frame(0x81, &[0, 1, 2, 3, 4], None))]));
         assert!(!is(&[(SERVER, frame(0x81, REQUEST, None)[..20].to_vec())]));

@@ -123,13 +123,16 @@ impl Content {
         let form = match kind {
             Kind::Form(form) => Some(form.end(whole, at, presented, context)),
             Kind::Held { bytes, media, coding, max } => {
-                let bytes = if coding == Coding::Deflate { inflated(&bytes) } else { bytes };
+                let (bytes, is_whole) = match coding {
+                    Coding::Deflate => inflated(&bytes),
+                    _ => (bytes, whole),
+                };
                 let is_cut = bytes.len() >= max;
                 match media {
                     Media::Form => {
                         let mut form = Form::default();
                         form.content(&bytes);
-                        Some(form.end(whole && !is_cut, at, presented, context))
+                        Some(form.end(is_whole && !is_cut, at, presented, context))
                     }
                     Media::Json => {
                         issued(&bytes, at, presented, context);
@@ -183,11 +186,11 @@ fn secured(bytes: &[u8], is_cut: bool, presented: &mut Presented, context: &mut 
     }
 }
 
-/// Returns what a compressed beginning of a body contains, as far as it goes.
-fn inflated(bytes: &[u8]) -> Vec<u8> {
+/// Returns what a compressed beginning of a body contains, as far as it goes, and whether that is all.
+fn inflated(bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     // What was read before an error is in `out`: a body that was cut is no reason to drop it.
-    let _ = match bytes {
+    let read = match bytes {
         [0x1f, 0x8b, ..] => GzDecoder::new(bytes).take(INFLATED_LEN_MAX).read_to_end(&mut out),
         // HTTP's "deflate" is zlib's format (RFC 9110 §8.4.1.2), or raw.
         [first, second, ..]
@@ -197,5 +200,6 @@ fn inflated(bytes: &[u8]) -> Vec<u8> {
         }
         _ => DeflateDecoder::new(bytes).take(INFLATED_LEN_MAX).read_to_end(&mut out),
     };
-    out
+    let is_whole = read.is_ok_and(|len| (len as u64) < INFLATED_LEN_MAX);
+    (out, is_whole)
 }
