@@ -1,4 +1,4 @@
-//! AMQP 0-9-1 and 1.0: the frames, and the shape of a login.
+//! AMQP 0-8 to 0-9-1, 0-10 and 1.0: the frames, and the shape of a login.
 
 use super::{Reader, Step, filled, records};
 
@@ -13,6 +13,8 @@ enum Version {
     /// AMQP 0-9-1 and older.
     #[default]
     Zero,
+    /// AMQP 0-10.
+    ZeroTen,
     /// AMQP 1.0.
     One,
 }
@@ -33,6 +35,12 @@ const HEARTBEAT: u8 = 8;
 /// `connection.start-ok`.
 const START_OK: [u8; 4] = [0, 10, 0, 11];
 
+/// `connection.secure-ok`: what answers the server's challenge.
+const SECURE_OK: [u8; 4] = [0, 10, 0, 21];
+
+/// A frame's header in AMQP 0-10 (§4.4.1): flags, type, length with the header, track, channel.
+const ZERO_TEN_HEADER_LEN: usize = 12;
+
 /// Words of a login that are no secret.
 const MECHANISMS: [&[u8]; 4] = [b"PLAIN", b"AMQPLAIN", b"EXTERNAL", b"RABBIT-CR-DEMO"];
 
@@ -40,7 +48,11 @@ impl Amqp {
     pub(super) fn step(&mut self, held: &[u8]) -> Step {
         if b"AMQP".starts_with(&held[..held.len().min(4)]) {
             let Some(header) = held.first_chunk::<8>() else { return Step::More };
-            self.version = if header[5] == 1 { Version::One } else { Version::Zero };
+            self.version = match header[4..] {
+                [0 | 2 | 3, 1, 0, 0] => Version::One,
+                [1, 1, 0, 10] => Version::ZeroTen,
+                _ => Version::Zero,
+            };
             return Step::Show(header.to_vec());
         }
         if records::is_hello(held) && held.len() >= 3 {
@@ -48,6 +60,7 @@ impl Amqp {
         }
         match self.version {
             Version::Zero => frame(held),
+            Version::ZeroTen => zero_ten(held),
             Version::One => {
                 let Some(header) = held.first_chunk::<8>() else { return Step::More };
                 let len = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
@@ -120,11 +133,80 @@ fn method(content: &[u8]) -> Vec<u8> {
     let mut out = filled(content.len());
     let Some(name) = content.first_chunk::<4>() else { return out };
     out[..4].copy_from_slice(name);
-    if *name == START_OK {
-        // What is not whole stays overwritten.
-        let _ = login(content, &mut out);
-    }
+    // What is not whole stays overwritten.
+    let _ = match *name {
+        START_OK => login(content, &mut out),
+        SECURE_OK => response(content, 4, b"PLAIN", &mut out).map(|_| ()),
+        _ => None,
+    };
     out
+}
+
+/// A frame of AMQP 0-10: its header, and of a connection's control the fields' lengths and the mechanism.
+fn zero_ten(held: &[u8]) -> Step {
+    let Some(header) = held.first_chunk::<ZERO_TEN_HEADER_LEN>() else { return Step::More };
+    let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    if len < ZERO_TEN_HEADER_LEN {
+        return Step::Stop;
+    }
+    let Some(content) = held.get(ZERO_TEN_HEADER_LEN..len) else { return Step::More };
+    let mut out = filled(content.len());
+    let _ = control(content, &mut out);
+    Step::Show([header.as_slice(), &out].concat())
+}
+
+/// Class, code, and packed fields of start-ok (2) or secure-ok (4): two octets say which are there (§9.1).
+fn control(content: &[u8], out: &mut [u8]) -> Option<()> {
+    let &[class, code, packed, _] = content.first_chunk::<4>()?;
+    let is_login = class == 1 && matches!(code, 2 | 4);
+    let shown = if is_login { 4 } else { 2 };
+    out[..shown].copy_from_slice(&content[..shown]);
+    if !is_login {
+        return None;
+    }
+    let mut at = 4;
+    let mut mechanism = &b"PLAIN"[..];
+    if code == 2 {
+        if packed & 1 != 0 {
+            at = response(content, at, b"", out)?;
+        }
+        if packed & 2 == 0 {
+            return None;
+        }
+        let len = usize::from(*content.get(at)?);
+        mechanism = content.get(at + 1..at + 1 + len)?;
+        let is_known = MECHANISMS.contains(&mechanism);
+        let shown = at..at + 1 + if is_known { len } else { 0 };
+        out[shown.clone()].copy_from_slice(&content[shown]);
+        at += 1 + len;
+        if packed & 4 == 0 {
+            return None;
+        }
+    }
+    response(content, at, mechanism, out).map(|_| ())
+}
+
+/// Shows the length of a response and, for PLAIN, where its parts end; returns where it ends.
+fn response(content: &[u8], at: usize, mechanism: &[u8], out: &mut [u8]) -> Option<usize> {
+    let len = content.get(at..)?.first_chunk::<4>()?;
+    let from = at + 4;
+    let end = from.checked_add(usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
+    let response = content.get(from..end)?;
+    out[at..from].copy_from_slice(len);
+    if mechanism == b"PLAIN" {
+        for (index, _) in response.iter().enumerate().filter(|(_, byte)| **byte == 0).take(2) {
+            out[from + index] = 0;
+        }
+    } else if mechanism == b"AMQPLAIN" {
+        for word in [&b"\x05LOGINS"[..], b"\x08PASSWORDS"] {
+            if let Some(index) = memchr::memmem::find(response, word) {
+                // The word, its type, and the length behind it.
+                let shown = from + index..(from + index + word.len() + 4).min(end);
+                out[shown.clone()].copy_from_slice(&content[shown]);
+            }
+        }
+    }
+    Some(end)
 }
 
 /// `client-properties`, `mechanism`, `response`, `locale` (AMQP 0-9-1 §1.4.2.2 of its reference).
@@ -148,22 +230,7 @@ fn login(content: &[u8], out: &mut [u8]) -> Option<()> {
         show(at + 1, at + 1 + mechanism_len)?;
     }
     at += 1 + mechanism_len;
-    let response_len = long_len(at)?;
-    show(at, at + 4)?;
-    at += 4;
-    let response = content.get(at..at.checked_add(response_len)?)?;
-    if mechanism == b"PLAIN" {
-        for (index, _) in response.iter().enumerate().filter(|(_, byte)| **byte == 0).take(2) {
-            show(at + index, at + index + 1)?;
-        }
-    } else if mechanism == b"AMQPLAIN" {
-        for word in [&b"\x05LOGINS"[..], b"\x08PASSWORDS"] {
-            if let Some(index) = memchr::memmem::find(response, word) {
-                // The word, its type, and the length behind it.
-                show(at + index, at + index + word.len() + 4)?;
-            }
-        }
-    }
-    at += response_len;
-    show(at, at + 1)
+    at = response(content, at, mechanism, out)?;
+    out.get_mut(at..=at)?.copy_from_slice(content.get(at..=at)?);
+    Some(())
 }

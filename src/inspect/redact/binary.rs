@@ -76,7 +76,8 @@ pub(super) fn shown(kind: Kind, bytes: &[u8]) -> Vec<u8> {
         }
         let len = rest.iter().take_while(|byte| is_text(**byte)).count();
         let wide = wide_len(rest);
-        let is_wide_cut = at == 0 || at + wide + 1 >= bytes.len();
+        let has_wide_letters = rest[..wide].iter().any(|byte| *byte != 0 && byte.is_ascii());
+        let is_wide_cut = (at == 0 || at + wide + 1 >= bytes.len()) && has_wide_letters;
         let wide = if wide >= 2 * TEXT_LEN_MIN || is_wide_cut { wide } else { 0 };
         // A number may begin with a high bit; a cut word has letters.
         let has_letters = rest[..len].iter().any(u8::is_ascii);
@@ -100,7 +101,31 @@ fn opening(kind: Kind, bytes: &[u8]) -> usize {
         return message(bytes).or_else(|| Some(4 + message(bytes.get(4..)?)?)).unwrap_or(0);
     }
     let known = OPENINGS.iter().find(|(word, _)| bytes.starts_with(word));
-    known.map_or(0, |(_, len)| *len)
+    let len = known.map_or(0, |(_, len)| *len);
+    block_of_hdfs(bytes).or_else(|| options_of_cql(bytes)).unwrap_or(len)
+}
+
+/// The length of what leads to a block's pool in Hadoop's data transfer: version, operation, and the numbers and
+/// lengths of four nested fields at most.
+fn block_of_hdfs(bytes: &[u8]) -> Option<usize> {
+    let [0, 0x1c, 80..=90, ..] = bytes else { return None };
+    let number = |at: usize| {
+        let digits = bytes.get(at..)?.iter().take(5).take_while(|byte| **byte & 0x80 != 0).count();
+        Some(at + digits + 1)
+    };
+    let mut at = number(3)?;
+    for _ in 0..4 {
+        at = number(at).filter(|_| bytes.get(at) == Some(&0x0a)).and_then(number)?;
+        if bytes.get(at..)?.starts_with(b"BP-") {
+            return Some(at + 3);
+        }
+    }
+    None
+}
+
+/// The length of an OPTIONS of CQL in the versions that are letters, too: it has no body.
+fn options_of_cql(bytes: &[u8]) -> Option<usize> {
+    matches!(bytes, [0x41 | 0x42, 0, _, _, 5, 0, 0, 0, 0, ..]).then_some(9)
 }
 
 /// Returns the length of a message's head, up to the type of its first field.
