@@ -165,6 +165,11 @@ fn an_absence_can_be_accepted_by_its_row_or_its_zones() {
     assert_eq!(of(&format!("{zones}initiator = \"portal\"\n")), ["\"16\""]);
     assert_eq!(of(&format!("{zones}initiator = \"analytics\"\n")), Vec::<String>::new());
 
+    // One that covers nothing is told, so that nobody believes in it.
+    let ran = run(["analyze", &first, "--site", &path("site.toml"), "--format", "ndjson"]);
+    let open = summary(&ran.records())["portreeve"]["verdict"]["not_exercised"].to_string();
+    assert!(open.contains("it covers nothing that was found"), "{open}");
+
     let (_, error) = suppressed(&format!("{entry}{v4}row = \"gateway-contorl-plane-amqp\"\n"));
     assert!(error.contains("site.toml:") && error.contains("has no row"), "{error}");
     assert!(error.contains("did you mean `gateway-control-plane-amqp`?"), "{error}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::view::View;
-use super::{Join, Setting};
+use super::{Join, Seen, Setting};
 use crate::packet::At;
 use crate::policy::{
     DisabledRun, EvidenceNote, Finding, FindingKind, MatrixRun, Note, PortProof, PortState, Reach,
@@ -194,7 +194,7 @@ impl Join<'_> {
     }
 
     /// Returns what the capture could not prove.
-    pub(super) fn not_exercised(&self, across: &Across) -> Vec<NotExercised> {
+    pub(super) fn not_exercised(&self, seen: &Seen) -> Vec<NotExercised> {
         let mut all = Vec::new();
         if self.setting.site.zones().is_empty() {
             let detail = "unknown, since no site file names any: no traffic between them is judged";
@@ -205,12 +205,13 @@ impl Join<'_> {
                 all.push(NotExercised { subject: matrix.id.clone(), detail: why.to_owned() });
             }
         }
-        let proofs = self.disabled_records(across).into_iter();
+        let proofs = self.disabled_records(&seen.across).into_iter();
         let open = proofs.filter(|proof| proof.state == PortState::NotExercised.name());
         all.extend(open.map(|proof| NotExercised {
             subject: proof.to_string(),
             detail: "declared disabled; nobody tried to reach it, which proves nothing".to_owned(),
         }));
+        all.extend(seen.findings.unused(self.setting.policy, self.setting.site));
         all
     }
 

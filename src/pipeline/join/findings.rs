@@ -16,7 +16,7 @@ use crate::policy::{Cover, EvidenceNote, Finding, MatrixRun, Policy, Severity, S
 use crate::report::record::{
     AlertRecord, BaselineState, EvidenceRecord, Record, RuleRecord, SuppressionRecord,
 };
-use crate::report::summary::RuleTotals;
+use crate::report::summary::{NotExercised, RuleTotals};
 use crate::report::timeline::{Timeline, TimelineBuilder};
 use crate::site::Site;
 
@@ -31,6 +31,8 @@ pub(super) struct Findings {
     timeline: TimelineBuilder,
     /// Suppressions that would have covered a finding and are over.
     expired: BTreeSet<usize>,
+    /// Suppressions that covered a finding.
+    used: BTreeSet<usize>,
     /// Findings that only several flows show, by flow.
     across: BTreeMap<usize, Vec<Finding>>,
     /// Room for the findings of the flow at hand.
@@ -55,6 +57,7 @@ impl Findings {
             by_rule: vec![Sum::default(); policy.rules().len()],
             timeline: TimelineBuilder::new(start, end),
             expired: BTreeSet::new(),
+            used: BTreeSet::new(),
             across: BTreeMap::new(),
             of_flow: Vec::new(),
         }
@@ -78,6 +81,7 @@ impl Findings {
             rules.map(|rule| known.get(rule.id.as_str()).copied().unwrap_or_default()).collect();
         // Their numbers mean the old site's suppressions.
         self.expired.clear();
+        self.used.clear();
     }
 
     /// Returns the gravest severity of what nobody accepted.
@@ -88,7 +92,10 @@ impl Findings {
     pub(super) fn add(&mut self, finding: &Finding, cover: Cover) {
         let sum = &mut self.by_rule[finding.rule];
         match cover {
-            Cover::By(_) => sum.suppressed += 1,
+            Cover::By(index) => {
+                sum.suppressed += 1;
+                self.used.insert(index);
+            }
             Cover::None | Cover::Expired(_) => {
                 sum.alerts += 1;
                 sum.count += finding.count;
@@ -103,6 +110,25 @@ impl Findings {
     /// Returns the counts over time.
     pub(super) fn timeline(&self) -> Timeline {
         self.timeline.clone().build()
+    }
+
+    /// Returns the suppressions that covered nothing, though their rules were judged.
+    pub(super) fn unused<'s>(
+        &'s self,
+        policy: &'s Policy,
+        site: &'s Site,
+    ) -> impl Iterator<Item = NotExercised> + 's {
+        let judged = policy.rules().iter().filter(|rule| rule.skipped.is_none());
+        let judged: BTreeSet<&str> = judged.map(|rule| rule.id.as_str()).collect();
+        let all = site.suppressions.iter().enumerate();
+        let idle = all.filter(move |(index, suppression)| {
+            let met = self.used.contains(index) || self.expired.contains(index);
+            !met && judged.contains(suppression.rule.as_str())
+        });
+        idle.map(|(_, it)| NotExercised {
+            subject: format!("suppression of {}, {}:{}", it.rule, it.file.display(), it.line),
+            detail: "it covers nothing that was found".to_owned(),
+        })
     }
 
     /// Returns a warning for each suppression that is over and would have covered something.

@@ -50,7 +50,7 @@ impl Join<'_> {
             Judged::Inconclusive => Outcome::Inconclusive,
         };
         let reasons = doubts.iter().map(|(doubt, count)| reason(doubt, count)).collect();
-        Verdict { result, fail_on, reasons, not_exercised: self.not_exercised(&seen.across) }
+        Verdict { result, fail_on, reasons, not_exercised: self.not_exercised(seen) }
     }
 }
 
