@@ -133,6 +133,7 @@ impl Flows {
             facts: Some(facts),
             encrypted: Some(heard == Heard::Tls),
             established: true,
+            answered: true,
             initiator_spoke: true,
             host_is_product: true,
             initiator_zone: site.zone_of(initiator.ip()),

@@ -68,6 +68,14 @@ impl Wire {
         self.connection(client, server, &talk(protocol));
     }
 
+    /// Adds a connection of which only what the client sent was captured.
+    pub(crate) fn half_heard(&mut self, client: &str, server: &str, bytes: &[u8]) {
+        let ends = self.ends(client, server);
+        self.segment(ends, 0, [1000, 0], Flags::Syn, &[]);
+        self.segment(ends, 0, [1001, 5001], Flags::Data, &[]);
+        self.segment(ends, 0, [1001, 5001], Flags::Data, bytes);
+    }
+
     /// Adds an attempt that nobody answers.
     pub(crate) fn silent(&mut self, client: &str, server: &str) {
         let ends = self.ends(client, server);

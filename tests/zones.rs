@@ -441,6 +441,7 @@ fn what_is_said_to_be_off_is_proved_disproved_or_left_open() {
         host("answers", "10.8.1.3", "offset = 1\n"),
         host("is-not-tried", "10.8.1.4", "offset = 1\n"),
         host("says-no-offset", "10.8.1.5", ""),
+        host("is-half-heard", "10.8.1.6", "offset = 1\n"),
     ];
     let policy = "[policy]\ndisabled = [\"wso2-api-manager-4/gateway-http\"]\n";
     let site = folder.site(&(hosts.concat() + policy));
@@ -448,6 +449,8 @@ fn what_is_said_to_be_off_is_proved_disproved_or_left_open() {
     wire.refused("10.8.9.9", "10.8.1.1:8281");
     wire.silent("10.8.9.9", "10.8.1.2:8281");
     wire.spoken("10.8.9.9", "10.8.1.3:8281", "http");
+    // Nobody sends data before an answer.
+    wire.half_heard("10.8.9.9", "10.8.1.6:8281", &request("/", ""));
     // At its offset this is another port.
     wire.spoken("10.8.9.9", "10.8.1.4:8280", "silence");
     // Its other ports show the offset.
@@ -474,10 +477,12 @@ fn what_is_said_to_be_off_is_proved_disproved_or_left_open() {
         ("answers", "open", 8281),
         ("is-not-tried", "not exercised", 8281),
         ("says-no-offset", "refused", 8282),
+        ("is-half-heard", "open", 8281),
     ];
     assert_eq!(proofs, expected);
     let open = found(&records, "disabled-port-open");
-    assert_eq!(open, [("wso2/disabled-port-open".to_owned(), "10.8.1.3:8281".to_owned())]);
+    let at = |responder: &str| ("wso2/disabled-port-open".to_owned(), responder.to_owned());
+    assert_eq!(open, [at("10.8.1.3:8281"), at("10.8.1.6:8281")]);
     assert_eq!(ran.code, 1);
     let text = analyze(&capture, Some(&site), "text").text().to_owned();
     let told = text.split("\nDeclared disabled: ").nth(1).expect("it is told");

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
+use super::Policy;
 use super::kind::{FindingKind, Severity};
 use super::rule::{Rule, zone_bit};
 use super::words::{CertificateFault, Trust};
-use super::{Disabled, Policy};
 use crate::catalog::{AppProtocol, Catalog, Encryption, Service, ServiceId};
 use crate::classify::{Heard, Tag};
 use crate::inspect::facts::TlsFacts;
@@ -36,6 +36,8 @@ pub struct Subject<'a> {
     pub encrypted: Option<bool>,
     /// TCP with SYN/ACK or data, UDP with data.
     pub established: bool,
+    /// The responder answered: it was heard, or the initiator sent data over TCP, which needs an answer.
+    pub answered: bool,
     /// Bytes of the initiator were captured: what was heard is not the responder's alone.
     pub initiator_spoke: bool,
     /// Site, inference or content say that the responder is one of the products.
@@ -242,14 +244,15 @@ impl Policy {
                 let detail = || format!("{} in clear", judge.protocol_name());
                 judge.by_note(FindingKind::CleartextTransport, "protocol", detail, findings);
             }
-            let detail = || "a connection was answered".to_owned();
+            let reached = if subject.answered { ANSWERED } else { "datagrams were sent" };
+            let detail = || reached.to_owned();
             judge.by_note(FindingKind::ExposedManagement, "connection", detail, findings);
         }
-        if subject.initiator_known {
-            let detail = || "a connection was answered".to_owned();
+        if subject.initiator_known && subject.answered {
+            let detail = || ANSWERED.to_owned();
             judge.by_note(FindingKind::UncataloguedService, "connection", detail, findings);
         }
-        if !self.disabled.is_empty() {
+        if subject.answered && !self.disabled.is_empty() {
             judge.disabled(site, findings);
         }
     }
@@ -387,20 +390,21 @@ impl Judge<'_> {
 
     fn disabled(&self, site: &Site, findings: &mut Vec<Finding>) {
         let subject = self.view.subject;
-        let host = site.host_of(subject.responder.ip());
-        let is_meant = |id: ServiceId| {
-            let of_it = |disabled: &&Disabled| disabled.service == id;
-            let service = subject.catalog.service(id);
-            self.policy.disabled.iter().find(of_it).is_some_and(|disabled| match host {
-                Some(host) if host.runs(service) => {
-                    host.listens_at(service, subject.responder.port())
+        let (port, host) = (subject.responder.port(), site.host_of(subject.responder.ip()));
+        let mut declared = self.policy.disabled.iter().filter(|disabled| {
+            let service = subject.catalog.service(disabled.service);
+            let may_be = || subject.tag.candidates.iter().any(|c| c.service == disabled.service);
+            match host.filter(|host| host.runs(service)) {
+                Some(host) if host.offset.is_some() => {
+                    host.listens_at(service, port)
+                        && service.transports.iter().any(|one| one == subject.transport)
                 }
-                _ => !disabled.has_hosts,
-            })
-        };
-        let mut declared = subject.tag.candidates.iter().filter(|c| is_meant(c.service));
-        if let Some(candidate) = declared.next() {
-            let id = &subject.catalog.service(candidate.service).id;
+                Some(_) => may_be(),
+                None => !disabled.has_hosts && may_be(),
+            }
+        });
+        if let Some(disabled) = declared.next() {
+            let id = &subject.catalog.service(disabled.service).id;
             let detail = || format!("{id} is declared disabled, and answered");
             self.by_note(FindingKind::DisabledPortOpen, "connection", detail, findings);
         }
@@ -452,6 +456,9 @@ impl Judge<'_> {
         }
     }
 }
+
+/// What is said of a flow that was answered.
+const ANSWERED: &str = "a connection was answered";
 
 /// Different protocols that a mismatch says were expected: enough to see what the port is for.
 const EXPECTED_MAX: usize = 3;

@@ -56,6 +56,7 @@ impl Flow {
             facts: Some(&self.facts),
             encrypted: Some(self.heard == Heard::Tls),
             established: true,
+            answered: true,
             initiator_spoke: true,
             host_is_product: self.host_is_product,
             initiator_zone: None,

@@ -327,7 +327,8 @@ impl<'a> Run<'a> {
             heard,
             facts: Some(facts),
             encrypted,
-            established: flow.reach() == Reach::Answered,
+            established: flow.udp || flow.reach() == Reach::Answered,
+            answered: flow.reach() == Reach::Answered,
             initiator_spoke: !flow.initiator_silent,
             host_is_product: flow.known_host
                 || self.site.host_of(responder.ip()).is_some_and(|host| !host.products.is_empty()),

@@ -54,7 +54,7 @@ impl Across {
         self.matrices.flow(setting.ground(), subject, findings);
         self.tokens.flow(subject, self.flows[0] + flow as u64);
         self.flows[1] += 1;
-        let reach = if view.is_answered() {
+        let reach = if view.was_answered() {
             Reach::Answered
         } else if view.is_refused() {
             Reach::Refused

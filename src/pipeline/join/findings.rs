@@ -246,6 +246,7 @@ impl<'a> Join<'a> {
             facts: view.facts,
             encrypted: view.encrypted(),
             established: view.is_established(),
+            answered: view.was_answered(),
             initiator_spoke: view.flow.has_payload_of(view.initiator_side()),
             host_is_product: self.hosts.is_product(responder.ip()),
             initiator_zone: site.zone_of(initiator.ip()),

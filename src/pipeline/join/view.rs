@@ -55,6 +55,13 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Tells whether the responder answered, also where only what the initiator sent was captured: over TCP
+    /// nobody sends data before an answer.
+    pub(super) fn was_answered(&self) -> bool {
+        let by_data = self.transport() == Transport::Tcp && self.is_established();
+        self.is_answered() || (by_data && !self.is_refused())
+    }
+
     /// Tells whether the responder turned the flow away.
     pub(super) fn is_refused(&self) -> bool {
         self.flow.is_refused()
