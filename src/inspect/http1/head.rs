@@ -133,6 +133,12 @@ impl Framing {
                 let last = value.rsplit(|byte| *byte == b',').next().unwrap_or(value);
                 let last = last.split(|byte| *byte == b';').next().unwrap_or(last);
                 let last = trim(last);
+                for coding in value.split(|byte| *byte == b',').map(trim) {
+                    let is = |known: &[u8]| coding.eq_ignore_ascii_case(known);
+                    if is(b"gzip") || is(b"x-gzip") || is(b"deflate") {
+                        self.coding = Coding::Deflate;
+                    }
+                }
                 // "identity" was a name for no coding at all (RFC 2616 §3.6).
                 if !last.is_empty() && !last.eq_ignore_ascii_case(b"identity") {
                     self.chunked = last.eq_ignore_ascii_case(b"chunked");

@@ -117,6 +117,11 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
     matches!(chain(bytes), Chain::Sure(_))
 }
 
+/// Tells whether it may do so, as far as it goes.
+pub(super) fn may_begin(bytes: &[u8]) -> bool {
+    matches!(chain(bytes), Chain::Open)
+}
+
 /// What a run of bytes is, read as frames.
 enum Chain {
     /// Frames, and who sent them where they tell.

@@ -24,6 +24,9 @@ use stream::Streams;
 /// one.
 const BLOCK_LEN_MAX: usize = 64 << 10;
 
+/// Bytes that are held of a side joined midway while they may begin a frame: more than one header.
+const SEEK_LEN_MAX: usize = 64;
+
 /// HTTP/2's reader. Holds fields and tokens, and therefore has no `Debug`.
 pub struct Http2 {
     client: Side,
@@ -135,33 +138,45 @@ impl Http2 {
         self.last_stream = self.last_stream.max(1);
     }
 
-    /// Takes bytes between frames: the preface, or what begins a frame. Returns the bytes used up.
-    fn take_start(&mut self, side: Side, bytes: &[u8]) -> usize {
+    /// Takes bytes of the preface, of which so many were seen. Returns the bytes used up.
+    fn take_preface(&mut self, side: Side, seen: usize, bytes: &[u8]) -> usize {
         let half = &mut self.halves[side.index()];
-        match half.state {
-            State::Preface(seen) => {
-                let wanted = &PREFACE[seen..];
-                let len = wanted.len().min(bytes.len());
-                if bytes[..len] != wanted[..len] {
-                    half.state = if seen == 0 { State::Frames } else { State::Dead };
-                    return 0;
-                }
-                let seen = seen + len;
-                half.state =
-                    if seen < PREFACE.len() { State::Preface(seen) } else { State::Frames };
-                len
-            }
-            State::Seek if bytes.starts_with(b"PRI") => {
+        let wanted = &PREFACE[seen..];
+        let len = wanted.len().min(bytes.len());
+        if bytes[..len] != wanted[..len] {
+            half.state = if seen == 0 { State::Frames } else { State::Dead };
+            return 0;
+        }
+        let seen = seen + len;
+        half.state = if seen < PREFACE.len() { State::Preface(seen) } else { State::Frames };
+        len
+    }
+
+    /// Looks for a frame, or the preface, where a piece of a side joined midway begins. Returns the bytes from
+    /// there on.
+    fn seek(&mut self, side: Side, bytes: &[u8]) -> Option<Vec<u8>> {
+        let half = &mut self.halves[side.index()];
+        // A small piece says too little, and is held until the next one.
+        let held = std::mem::take(&mut half.payload);
+        let joined = if held.is_empty() { Vec::new() } else { [&held, bytes].concat() };
+        for begun in [joined.as_slice(), bytes] {
+            let is_preface = PREFACE.starts_with(begun) || begun.starts_with(PREFACE);
+            if begun.len() >= 3 && is_preface {
                 // It is the beginning, only the handshake is missing.
                 *half = Half::new(State::Preface(0));
-                0
+                return Some(begun.to_vec());
             }
-            State::Seek if frame::begins(bytes) => {
+            if frame::begins(begun) {
                 half.state = State::Frames;
-                0
+                return Some(begun.to_vec());
             }
-            _ => bytes.len(),
+            if (1..=SEEK_LEN_MAX).contains(&begun.len()) && (is_preface || frame::may_begin(begun))
+            {
+                half.payload = begun.to_vec();
+                return None;
+            }
         }
+        None
     }
 
     /// Takes bytes of frames; returns the bytes used up.
@@ -394,8 +409,14 @@ impl Inspector for Http2 {
         while !rest.is_empty() {
             let taken = match self.halves[side.index()].state {
                 State::Frames => self.take_frames(side, at, rest, context),
+                State::Preface(seen) => self.take_preface(side, seen, rest),
+                State::Seek => {
+                    if let Some(found) = self.seek(side, rest) {
+                        return self.data(side, at, &found, context);
+                    }
+                    break;
+                }
                 State::Dead => break,
-                _ => self.take_start(side, rest),
             };
             rest = rest.get(taken..).unwrap_or(&[]);
         }
@@ -405,6 +426,9 @@ impl Inspector for Http2 {
     fn gap(&mut self, side: Side, len: u64, context: &mut Context<'_>) -> Progress {
         let skippable = self.skippable(side);
         let half = &mut self.halves[side.index()];
+        if half.state == State::Seek {
+            half.payload.clear();
+        }
         if half.state == State::Dead || half.state == State::Seek {
             return self.progress();
         }

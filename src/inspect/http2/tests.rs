@@ -204,6 +204,15 @@ fn joined_midway_what_can_be_read_counts_and_the_rest_is_unknown() {
     let known = read(midway(), &talk[2..]);
     assert_eq!(count(&known, Kind::BearerToken), 2);
     assert!(known.uninspected.is_empty());
+    // However small the pieces are, the first one begins a frame.
+    same_in_all_pieces(midway, &[(CLIENT, [next_get(7), next_get(9)].concat())]);
+    let small: Talk =
+        [headers(9, 5, &[GET, &indexed("authorization", "Bearer abc")]), next_get(11)]
+            .concat()
+            .iter()
+            .map(|byte| (CLIENT, vec![*byte]))
+            .collect();
+    assert_eq!(count(&read(midway(), &small), Kind::BearerToken), 2);
     let from_start = client(&[first_get(), next_get(3)]);
     let facts = read(midway(), &from_start);
     assert_eq!(count(&facts, Kind::BearerToken), 2);
