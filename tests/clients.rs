@@ -10,7 +10,7 @@ use std::fs;
 use portreeve::inspect::Uninspected;
 use portreeve::pipeline::Gathered;
 
-use crate::support::{evidence, gathered, root};
+use crate::support::{analyze, captures, evidence, gathered, number, of_type, own, root};
 
 /// Captures, with flows by the name of their protocol.
 const RECORDINGS: [(&str, &[(&str, u64)]); 5] = [
@@ -70,7 +70,12 @@ fn frames(mut rest: &[u8]) -> Vec<Frame> {
     while !rest.is_empty() {
         let len = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
         let (record, behind) = rest.split_at(RECORD_HEADER_LEN + len);
-        let bytes = record[RECORD_HEADER_LEN..].to_vec();
+        let mut bytes = record[RECORD_HEADER_LEN..].to_vec();
+        // Short frames are padded.
+        let ip = &bytes[ETHERNET_LEN..];
+        let (at, more) = if ip[0] >> 4 == 4 { (2, 0) } else { (4, 40) };
+        let ip_len = usize::from(u16::from_be_bytes([ip[at], ip[at + 1]])) + more;
+        bytes.truncate(ETHERNET_LEN + ip_len);
         frames.push(Frame { time: record[..8].try_into().unwrap(), bytes, cut_len: 0 });
         rest = behind;
     }
@@ -521,5 +526,96 @@ fn what_is_missing_or_cut_is_told_where_it_may_hide_a_credential() {
         let short = read(recording.each(|it| it.cut(120)), 0);
         assert!(bearers(&short) < recording.sent["plaintext-bearer"], "{}", recording.name);
         assert!(uninspected(&short).contains(&"snaplen"), "{}", recording.name);
+    }
+}
+
+/// Returns the alerts of a capture: port, kind, rule.
+fn alerts(name: &str) -> Vec<(u64, String, String)> {
+    let (_, records) = analyze(&root().join(format!("captures/real/{name}.pcap")));
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let alerts = of_type(&records, "alert");
+    alerts
+        .into_iter()
+        .map(|it| {
+            let finding = own(it, "finding");
+            (number(&it["dest_port"]), text(&finding["kind"]), text(&finding["rule"]))
+        })
+        .collect()
+}
+
+#[test]
+fn versions_and_certificates_of_real_tls_are_told() {
+    let mut found = alerts("tls");
+    found.sort();
+    let expected = [
+        (7711, "obsolete-tls", "wso2/obsolete-tls"),
+        (7712, "obsolete-tls", "wso2/obsolete-tls"),
+        (9443, "weak-certificate", "wso2/default-certificate"),
+        (9444, "weak-certificate", "wso2/expired-certificate"),
+        (9445, "weak-certificate", "wso2/self-signed-certificate"),
+    ];
+    assert_eq!(found, expected.map(|(port, kind, rule)| (port, kind.to_owned(), rule.to_owned())));
+    let (_, records) = analyze(&root().join("captures/real/tls.pcap"));
+    let mut asked = Counts::new();
+    for flow in of_type(&records, "flow") {
+        assert_eq!(flow["app_proto"], "tls");
+        *asked.entry(own(flow, "tls")["client_certificate"].to_string()).or_default() += 1;
+    }
+    // TLS 1.3 encrypts it, a resumed session and a refused hello have none.
+    let expected = [("false", 8), ("null", 3), ("true", 2)];
+    assert_eq!(asked, expected.map(|(asked, count)| (asked.to_owned(), count)).into());
+}
+
+#[test]
+fn tls_in_a_tunnel_is_none_on_the_proxys_port() {
+    let found = alerts("http-curl");
+    assert!(found.iter().all(|(_, kind, _)| kind != "tls-on-plain-port"), "{found:?}");
+}
+
+/// Captures whose point is where their segments are cut or what is missing.
+const OF_SEGMENTS: [&str; 8] = [
+    "conflicting-overlap",
+    "hole-in-body",
+    "hole-in-head",
+    "joined-midway",
+    "snaplen-in-token",
+    "syn-data-sent-again",
+    "syn-with-data",
+    "answer-before-request",
+];
+
+#[test]
+fn every_http_capture_counts_the_same_however_it_is_cut() {
+    for (name, path) in captures() {
+        let Some(short) = name.strip_prefix("http/").and_then(|it| it.strip_suffix(".pcap")) else {
+            continue;
+        };
+        let bytes = fs::read(&path).unwrap();
+        let whole = frames(&bytes[FILE_HEADER_LEN..]);
+        let total = counts(&read(whole.clone(), 0));
+        // Every beginning shows a part of it.
+        let step = whole.len().div_ceil(60);
+        for len in (0..whole.len()).step_by(step) {
+            for (kind, count) in counts(&read(whole[..len].to_vec(), 0)) {
+                assert!(count <= total[&kind], "{name}: {count} of {kind} in {len} frames");
+            }
+        }
+        if OF_SEGMENTS.contains(&short) {
+            continue;
+        }
+        let cut = |len: usize| whole.iter().flat_map(|it| it.pieces(len)).collect::<Vec<_>>();
+        let twice: Vec<_> = whole.iter().flat_map(|it| [it.clone(), it.clone()]).collect();
+        let tagged: Vec<_> = whole.iter().map(|it| it.tagged(&[0x81, 0, 0, 7])).collect();
+        let in_ipv6: Vec<_> = whole.iter().map(Frame::over_ipv6).collect();
+        for (what, frames) in [
+            ("in single bytes", cut(1)),
+            ("in threes", cut(3)),
+            ("in segments of 50 bytes", cut(50)),
+            ("twice", twice),
+            ("in a VLAN", tagged),
+            ("over IPv6", in_ipv6),
+        ] {
+            assert_eq!(counts(&read(frames, 0)), total, "{name}, {what}");
+        }
     }
 }

@@ -361,6 +361,7 @@ fn play_flows(sink: &mut dyn Sink) {
         alpn: keep(["h2".to_owned(), HOSTILE.to_owned()]),
         version: Some("TLS 1.2"),
         cipher: Some(0xc02f),
+        client_certificate: Some(false),
         negotiated: true,
     });
     full.uninspected.add(Uninspected::HOLE);

@@ -111,6 +111,7 @@ impl<'a> Join<'a> {
                     alpn: &tls.alpn,
                     version: tls.version.and_then(tls_version),
                     cipher: tls.cipher,
+                    client_certificate: tls.client_certificate,
                     negotiated: tls.negotiated,
                 }),
                 uninspected: view.facts.map(|facts| facts.uninspected).unwrap_or_default(),

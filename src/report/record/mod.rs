@@ -155,6 +155,9 @@ pub struct TlsRecord<'a> {
     /// The cipher suite's number that the server chose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cipher: Option<u16>,
+    /// The server asked for a client certificate, or did not; absent where that is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<bool>,
     /// The version is the server's choice, not the client's offer.
     pub negotiated: bool,
 }
