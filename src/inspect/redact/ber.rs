@@ -15,6 +15,9 @@ pub(super) enum Framing {
 /// Elements in elements; LDAP's filters nest a few deep.
 const DEPTH_MAX: usize = 32;
 
+/// A string of octets.
+const OCTETS: u8 = 0x04;
+
 /// Bytes of a number that is shown: a 64-bit counter with its sign.
 const NUMBER_LEN_MAX: usize = 9;
 
@@ -89,6 +92,7 @@ pub(super) fn shown(bytes: &[u8]) -> Vec<u8> {
 /// Agents are lenient with lengths: an element that says it is longer than what is there ends with it.
 fn elements(mut bytes: &[u8], depth: usize, out: &mut Vec<u8>) {
     const CONSTRUCTED: u8 = 0x20;
+    let mut is_behind_plain = false;
     while let Header::Whole { tag, header_len, len } = header(bytes) {
         let end = header_len.saturating_add(len);
         let (element, rest) = bytes.split_at(end.min(bytes.len()));
@@ -102,7 +106,15 @@ fn elements(mut bytes: &[u8], depth: usize, out: &mut Vec<u8>) {
         } else if content.len() == len && is_shown(tag, content) {
             out.extend_from_slice(content);
         }
+        let start = end - content.len();
         out.resize(end, super::FILL);
+        if is_behind_plain && tag == OCTETS {
+            // Behind PLAIN: who, user and password, each ended by a zero (RFC 4616 §2).
+            for (at, _) in content.iter().enumerate().filter(|(_, byte)| **byte == 0).take(2) {
+                out[start + at] = 0;
+            }
+        }
+        is_behind_plain = tag == OCTETS && content == b"PLAIN";
         bytes = rest;
     }
     out.extend(filled(bytes.len()));
