@@ -3,6 +3,8 @@
 //! Takes what each side of a connection began with; gives a verdict once one probe is sure. Ports only
 //! weigh in where bytes alone are a weak sign. A probe that said no is not asked again.
 
+use std::sync::LazyLock;
+
 use super::{
     Probe, Protocol, Sender, amqp, cassandra, databridge, dns, hazelcast, hdfs, http1, http2,
     kafka, kerberos, ldap, look, mqtt, ntp, quic, rmi, snmp, spark, ssh, syslog, thrift, tls,
@@ -72,11 +74,9 @@ impl Prober {
     /// A server that answers in its own protocol to what is none does not name the connection: what the
     /// responder's bytes show counts only while the other side's do not speak against it.
     pub fn probe(&mut self, side: Side, start: &Start<'_>) -> Outcome {
-        let mut left = self.candidates[side.index()];
+        let Some(first) = start.bytes.first() else { return self.undecided() };
+        let mut left = self.candidates[side.index()] & BY_FIRST_BYTE[usize::from(*first)];
         let others = self.candidates[side.other().index()];
-        if start.bytes.is_empty() {
-            return self.undecided();
-        }
         let mut open = left;
         while open != 0 {
             let index = open.trailing_zeros();
@@ -137,6 +137,27 @@ const PROBES: [(Protocol, Look); 19] = [
 
 /// One bit a probe.
 const ALL: u32 = (1 << PROBES.len()) - 1;
+
+/// The probes that a first byte does not exclude whatever comes behind it: most bytes leave a few, so that
+/// bytes of something else cost little, packet by packet.
+static BY_FIRST_BYTE: LazyLock<[u32; 256]> = LazyLock::new(|| {
+    let mut table = [0; 256];
+    for (byte, open) in (0..=255_u8).zip(&mut table) {
+        for from_first in [false, true] {
+            for ports in CONTEXTS {
+                let start = Start { bytes: &[byte], from_first, other: &[], ports, ended: false };
+                for (index, (_, probe)) in PROBES.iter().enumerate() {
+                    *open |= u32::from(probe(&start) != Probe::Excluded) << index;
+                }
+            }
+        }
+    }
+    table
+});
+
+/// Ports that a probe may weigh in: of a server, of its client, of MQTT and its client, of two clients.
+const CONTEXTS: [[u16; 2]; 5] =
+    [[80, 50_000], [50_000, 80], [1883, 50_000], [50_000, 1883], [50_000, 50_001]];
 
 /// Compares with a signature that opens a stream.
 pub(super) fn begins_with(bytes: &[u8], signature: &[u8], sender: Sender) -> Probe {
@@ -338,6 +359,39 @@ mod tests {
                     };
                     assert_eq!(named, protocol, "answered by {answered:?} on {port}");
                     assert_ne!(initiator, Some(SERVER), "{protocol:?}, {answered:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_first_byte_excludes_its_probe_excludes_too() {
+        let mut runs: Vec<Vec<u8>> = OPENINGS
+            .iter()
+            .flat_map(|(_, opening, answer)| [opening.to_vec(), answer.to_vec()])
+            .collect();
+        runs.extend([b"\r\n\nSSH-2.0-x\r\n".to_vec(), vec![b'a'; 80], vec![0; 80]]);
+        let others: Vec<Vec<u8>> = [vec![]].into_iter().chain(runs.iter().cloned()).collect();
+        for run in &runs {
+            for first in 0..=255 {
+                let mut bytes = run.clone();
+                bytes[0] = first;
+                for (from_first, ended) in
+                    [(false, false), (false, true), (true, false), (true, true)]
+                {
+                    for other in &others {
+                        let ports = PORTS.map(|port| [port, 50_000]);
+                        for ports in ports.into_iter().chain(CONTEXTS) {
+                            let start = Start { bytes: &bytes, from_first, other, ports, ended };
+                            for (index, (protocol, probe)) in PROBES.iter().enumerate() {
+                                let is_open = BY_FIRST_BYTE[usize::from(first)] >> index & 1 == 1;
+                                assert!(
+                                    is_open || probe(&start) == Probe::Excluded,
+                                    "{protocol:?}: {bytes:x?}"
+                                );
+                            }
+                        }
+                    }
                 }
             }
         }

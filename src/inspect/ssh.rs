@@ -13,7 +13,12 @@ const LINE_LEN_MAX: usize = 255;
 /// Servers greet whoever connects, so a greeting alone does not say what the client speaks: it counts once
 /// the client greets, too, once the key exchange goes on, or when nothing more comes.
 pub(super) fn probe(start: &Start<'_>) -> Probe {
-    let Some(at) = version_line(start.bytes) else {
+    // In the middle of something, text may hold such a line.
+    let is_text =
+        start.bytes.first().is_some_and(|byte| is_printable(*byte) || b"\t\r\n".contains(byte));
+    let place =
+        if start.from_first && is_text { version_line(start.bytes) } else { at_once(start.bytes) };
+    let Some(at) = place else {
         return if may_still_come(start) { Probe::Undecided } else { Probe::Excluded };
     };
     let is_first = at == 0;
@@ -32,12 +37,15 @@ pub(super) fn probe(start: &Start<'_>) -> Probe {
     }))
 }
 
+/// Returns where a version line begins that has nothing before it.
+fn at_once(bytes: &[u8]) -> Option<usize> {
+    bytes.starts_with(b"SSH-").then_some(0)
+}
+
 /// Returns where the version line begins: at once, or behind other lines of a server (RFC 4253 §4.2).
 fn version_line(bytes: &[u8]) -> Option<usize> {
-    if bytes.starts_with(b"SSH-") {
-        return Some(0);
-    }
-    memchr::memmem::find(bytes, b"\nSSH-").map(|newline| newline + 1)
+    let behind_others = || memchr::memmem::find(bytes, b"\nSSH-").map(|newline| newline + 1);
+    at_once(bytes).or_else(behind_others)
 }
 
 /// Tells whether the version line may still come: it has begun, or lines of text are before it.
