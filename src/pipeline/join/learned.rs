@@ -94,8 +94,8 @@ impl Learned {
         let valid = i64::try_from(VALID_NS).unwrap_or(i64::MAX);
         let span = Span { from: at, until: Timestamp(at.time.0.saturating_add(valid)) };
         let key = (endpoint.port, end);
-        let known = self.spans.get_mut(&key).into_iter().flatten();
-        if known.fold(false, |taken, known| taken || known.takes_in(&span)) {
+        let mut known = self.spans.get_mut(&key).into_iter().flatten();
+        if known.any(|known| known.takes_in(&span)) {
             return;
         }
         if self.spans_len >= SPANS_MAX && at.time.since(self.swept) >= SWEEP_NS {
@@ -180,8 +180,8 @@ mod tests {
         let mut learned = Learned::default();
         let full = u32::try_from(SPANS_MAX).unwrap();
         for number in 0..full + 9 {
-            let [_, _, a, b] = number.to_be_bytes();
-            let end = End::Initiator(IpAddr::from([10, (number >> 16) as u8, a, b]));
+            let [_, a, b, c] = number.to_be_bytes();
+            let end = End::Initiator(IpAddr::from([10, a, b, c]));
             learned.add(&endpoint(4000, 0), end);
         }
         assert_eq!(learned.spans_len, SPANS_MAX);
