@@ -387,6 +387,8 @@ pub struct Packet {
     pub outer: u8,
     /// It only adds to counters: its content came, or comes, with another packet of the flow.
     pub counted_only: bool,
+    /// Offload joined several packets of the wire before they were captured.
+    pub merged: bool,
 }
 
 /// A range of a block's bytes.

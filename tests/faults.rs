@@ -332,6 +332,7 @@ fn packet_of(shard: u64) -> Packet {
         side,
         outer: 0,
         counted_only: false,
+        merged: false,
     }
 }
 

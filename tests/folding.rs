@@ -24,7 +24,7 @@ use portreeve::report::summary::{Provenance, Rtt, RunRecord};
 use portreeve::site::Site;
 use serde_json::Value;
 
-use crate::live::contents;
+use crate::net::contents;
 use crate::support;
 
 /// Gives the frames of a file one by one, as a quiet interface would.

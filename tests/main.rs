@@ -1,6 +1,8 @@
 //! The integration tests, one binary; a module a concern.
 
 mod architecture;
+#[cfg(all(feature = "ebpf", feature = "live", target_os = "linux"))]
+mod backends;
 mod baseline;
 mod clients;
 mod contract;
@@ -17,6 +19,8 @@ mod injection;
 #[cfg(feature = "live")]
 mod live;
 mod mutations;
+#[cfg(feature = "live")]
+mod net;
 mod policy;
 mod public;
 mod public_names;

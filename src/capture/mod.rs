@@ -40,7 +40,7 @@ pub struct Block {
 pub struct Merged {
     /// The frame's index in its block.
     pub index: usize,
-    /// Packets on the wire.
+    /// Packets on the wire; 1 where nobody knows how many they were.
     pub packets: u32,
     /// Bytes on the wire beyond the frame's own: the headers of all packets but one.
     pub headers_len: u32,
@@ -135,6 +135,8 @@ pub struct FlowCount {
     pub bytes: u64,
     /// How many of the packets had payload that should have been given in a frame, and was lost.
     pub lost: u64,
+    /// Some of the packets were joined by offload; they count as on the wire.
+    pub merged: bool,
     /// Begins another flow than the one known by this key: no frame of its opening is given.
     pub opens: bool,
     /// Initial sequence number of this side, where a kernel saw it.

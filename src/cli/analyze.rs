@@ -58,7 +58,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         None => None,
     };
     let mut source = Files::open(inputs, &options)?;
-    let mut outputs = output::open(args.run.format, &args.run.outputs, false, Rotation::default())?;
+    let (mut outputs, _) =
+        output::open(args.run.format, &args.run.outputs, false, Rotation::default())?;
     if let Some(evidence) = &evidence {
         outputs.add("evidence", evidence.sink());
     }

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use rustix::system::uname;
 
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
+use super::source::against_ebpf;
 use super::{FAILED, print};
 use crate::capture::privileges::{self, EBPF_CAPABILITIES, PCAP_CAPABILITIES};
 use crate::error::Result;
@@ -23,11 +25,17 @@ pub(super) fn run() -> Result<ExitCode> {
     for line in interfaces() {
         let _ = writeln!(text, "  {line}");
     }
-    let ready = cfg!(feature = "live") && privileges::may_capture();
-    let used = match (cfg!(feature = "live"), ready) {
-        (false, _) => "nothing: built without live capture",
-        (true, false) => "nothing: no permission to capture",
-        (true, true) => "libpcap",
+    let by_pcap = cfg!(feature = "live") && privileges::may_capture();
+    let obstacle = against_ebpf(&[], false);
+    let ready = by_pcap || obstacle.is_none();
+    let used = match (obstacle, by_pcap) {
+        (None, true) => "eBPF; libpcap with --filter and for `any`".to_owned(),
+        (None, false) => "eBPF".to_owned(),
+        (Some(obstacle), true) => format!("libpcap, not eBPF: {obstacle}"),
+        (Some(_), false) if cfg!(feature = "live") => {
+            "nothing: no permission to capture".to_owned()
+        }
+        (Some(obstacle), false) => format!("nothing: no libpcap in this build, not eBPF: {obstacle}"),
     };
     let _ = writeln!(text, "would use     {used}");
     if !privileges::may_capture() {
@@ -50,16 +58,23 @@ fn libpcap() -> String {
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 fn ebpf() -> String {
     let support = crate::capture::ebpf::probe();
+    let attach = if support.tcx { "attached through TCX" } else { "attached through clsact" };
+    let btf = if support.btf { "BTF" } else { "no BTF, which is not needed" };
     match support.obstacle() {
-        Some(obstacle) => format!("not usable: {obstacle}"),
-        None if support.tcx => "usable, attached through TCX".to_owned(),
-        None => "usable, attached through clsact".to_owned(),
+        Some(obstacle) => format!("not usable: {obstacle}; would be {attach}; {btf}"),
+        None => format!("usable, {attach}; ring buffer; {btf}"),
     }
 }
 
 #[cfg(not(all(feature = "ebpf", target_os = "linux")))]
 fn ebpf() -> String {
     "not in this build".to_owned()
+}
+
+/// Returns why there is no eBPF backend.
+#[cfg(not(any(feature = "live", all(feature = "ebpf", target_os = "linux"))))]
+fn against_ebpf(_interfaces: &[String], _has_filter: bool) -> Option<String> {
+    Some("not in this build".to_owned())
 }
 
 fn capabilities() -> String {

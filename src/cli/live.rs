@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::analyze::exit_code;
-use super::rotate::Rotation;
+use super::rotate::{Reopener, Rotation};
 use super::run::{self, Known, RunArgs, Watch};
 use super::service::Service;
 use super::status::StatusLine;
@@ -19,6 +19,7 @@ use super::values::size;
 use super::{FAILED, complain, output, source};
 use crate::capture::privileges::{self, CapabilitySet, Keep, SandboxReport, User};
 use crate::error::{Error, Result};
+use crate::inspect::Tools;
 use crate::pipeline::Config;
 use crate::pipeline::join::{Carried, Setting};
 use crate::pipeline::live::{self as watching, Status, Watcher};
@@ -48,9 +49,9 @@ pub(super) struct Args {
     /// Capture only what the interface would take anyway
     #[arg(long)]
     pub(super) no_promisc: bool,
-    /// Kernel buffer of an interface
-    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size)]
-    pub(super) buffer: u64,
+    /// Kernel buffer: of each interface for libpcap [default: 64M], of all together for eBPF [default: 32M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) buffer: Option<u64>,
     /// Blocks of up to 1 MiB that may wait for the workers, an interface
     #[arg(long, value_name = "N", default_value_t = source::QUEUE_LEN, hide = true)]
     pub(super) queue: usize,
@@ -74,7 +75,7 @@ pub(super) struct Args {
 /// What captures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Backend {
-    /// The best that this machine has.
+    /// eBPF where kernel, capabilities, interfaces and filter allow it, else libpcap; says which and why.
     Auto,
     /// Counting in the kernel, payload of undecided flows only.
     Ebpf,
@@ -95,7 +96,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let sandbox = confine(args, &known, capture.needs)?;
     let rotation =
         Rotation { size: args.rotate_size, age: args.rotate_every.map(Duration::from_secs) };
-    let mut outputs = output::open(args.run.format, &args.run.outputs, true, rotation)?;
+    let (mut outputs, reopeners) =
+        output::open(args.run.format, &args.run.outputs, true, rotation)?;
+    run::check_baseline(&args.run)?;
     super::note(&format!(
         "watching {} through {}; {sandbox}",
         args.interfaces.join(", "),
@@ -118,6 +121,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         backend: capture.backend,
         sandbox,
         signals,
+        tools: tools.clone(),
+        renewed: None,
+        reopeners,
         service: Service::of_environment(),
         status: StatusLine::new(),
         is_ready: false,
@@ -149,17 +155,20 @@ fn confine(args: &Args, known: &Known, needs: CapabilitySet) -> Result<SandboxRe
         Some(name) => Some(User::find(name)?),
         None => User::of_sudo(),
     };
+    let outputs = args.run.outputs.iter().map(|output| &output.path);
+    let written = outputs.chain(&args.run.write_baseline);
     privileges::confine(&Keep {
         user,
         capabilities: needs,
         read: read_again(args, known),
-        write: args.run.outputs.iter().map(|output| dir_of(&output.path)).collect(),
+        write: written.map(|path| dir_of(path)).collect(),
     })
 }
 
 /// Returns the directories of what a reload reads; an editor may put another file in a file's place.
 fn read_again(args: &Args, known: &Known) -> Vec<PathBuf> {
-    let files = args.run.site.iter().chain(&args.run.policy).chain(&known.site.policy.files);
+    let files = args.run.site.iter().chain(&args.run.policy).chain(&args.run.baseline);
+    let files = files.chain(&known.site.policy.files);
     let catalog = args.run.catalog.iter().cloned();
     catalog.chain(files.map(|file| dir_of(file))).collect()
 }
@@ -207,6 +216,11 @@ struct LiveWatcher<'a> {
     backend: &'static str,
     sandbox: SandboxReport,
     signals: Signals,
+    /// What inspection goes by.
+    tools: Tools,
+    /// The same, until it is handed on.
+    renewed: Option<Arc<Tools>>,
+    reopeners: Vec<Reopener>,
     service: Service,
     status: StatusLine,
     is_ready: bool,
@@ -225,12 +239,23 @@ impl LiveWatcher<'_> {
         }
     }
 
+    /// Reads site, policy, catalogue and baseline again, and opens the files of -o anew.
     fn reload(&mut self, carried: &mut Carried) {
         self.service.say("RELOADING=1");
         self.status.clear();
+        for reopener in &self.reopeners {
+            if let Err(error) = reopener.reopen() {
+                let cause = format!("cannot be opened again: {error}");
+                complain(&Error::at_path(reopener.path(), cause));
+                super::note("its records go on to the file that was open");
+            }
+        }
         match Known::load(&self.args.run) {
-            Ok(known) => {
+            Ok(mut known) => {
                 carried.renumber(&self.setting(), &self.setting_of(&known));
+                known.past.take_over(&self.known.past);
+                self.tools.options.auth_headers.clone_from(&known.site.policy.auth_headers);
+                self.renewed = Some(Arc::new(self.tools.clone()));
                 self.known = known;
                 super::note("reloaded");
             }
@@ -262,6 +287,10 @@ impl Watcher for LiveWatcher<'_> {
         }
         self.status.show(status);
         Ok(())
+    }
+
+    fn renewed_tools(&mut self) -> Option<Arc<Tools>> {
+        self.renewed.take()
     }
 
     fn make_way(&mut self) {

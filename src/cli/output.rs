@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use super::rotate::{Rotating, Rotation};
+use super::rotate::{Reopener, Rotating, Rotation};
 use super::values::{Format, Output};
 use crate::error::{Error, Result};
 use crate::pipeline::outputs::Outputs;
@@ -17,24 +17,25 @@ use crate::report::text::{self, Text};
 /// Columns of a report that goes to no terminal.
 const WIDTH: usize = 80;
 
-/// Opens standard output in one format and files in others.
+/// Opens standard output in one format and files in others; returns what opens the files again.
 pub(super) fn open(
     format: Format,
     files: &[Output],
     live: bool,
     rotation: Rotation,
-) -> Result<Outputs> {
-    let mut outputs = Outputs::default();
+) -> Result<(Outputs, Vec<Reopener>)> {
+    let (mut outputs, mut reopeners) = (Outputs::default(), Vec::new());
     let options = text::Options { width: width(), color: color(), live };
     outputs.add("standard output", sink(format, Box::new(io::stdout()), options));
     for output in files {
         let file = Rotating::create(&output.path, rotation)
             .map_err(|error| Error::at_path(&output.path, format!("cannot be written: {error}")))?;
+        reopeners.push(file.reopener());
         let options = text::Options { live, ..text::Options::default() };
         let name = output.path.to_string_lossy();
         outputs.add(name, sink(output.format, Box::new(file), options));
     }
-    Ok(outputs)
+    Ok((outputs, reopeners))
 }
 
 /// Refuses to write over a file that the run reads, and to write two reports into one file. A device or a

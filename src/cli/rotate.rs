@@ -1,8 +1,10 @@
-//! A report file that begins anew when it is large or old enough, between two lines.
+//! A report file that begins anew when it is large or old enough, or when somebody else moved it, between
+//! two lines.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Names that one second may need before the search for a free one is given up.
@@ -17,10 +19,36 @@ pub(super) struct Rotation {
     pub(super) age: Option<Duration>,
 }
 
+/// Opens a report file again under its name, for whoever moved the one that is written: `logrotate(8)`.
+pub(super) struct Reopener {
+    path: PathBuf,
+    next: Arc<Mutex<Option<File>>>,
+}
+
+impl Reopener {
+    /// Opens the file anew; what is written from the next line on goes there. What is no regular file, as a
+    /// device or a pipe, stays as it is.
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        if fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Ok(());
+        }
+        let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        Ok(())
+    }
+
+    /// Returns the file's name.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// A file under rotation.
 pub(super) struct Rotating {
     path: PathBuf,
     file: File,
+    /// Takes the place of `file` with the next line.
+    next: Arc<Mutex<Option<File>>>,
     rotation: Rotation,
     written: u64,
     begun: Instant,
@@ -31,9 +59,32 @@ pub(super) struct Rotating {
 impl Rotating {
     /// Begins the file.
     pub(super) fn create(path: &Path, rotation: Rotation) -> io::Result<Self> {
-        let file = File::create(path)?;
-        let begun = Instant::now();
-        Ok(Self { path: path.to_owned(), file, rotation, written: 0, begun, ends_line: true })
+        let file = begin(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            next: Arc::default(),
+            rotation,
+            written: 0,
+            begun: Instant::now(),
+            ends_line: true,
+        })
+    }
+
+    /// Returns what opens the file again.
+    pub(super) fn reopener(&self) -> Reopener {
+        Reopener { path: self.path.clone(), next: Arc::clone(&self.next) }
+    }
+
+    /// Goes over to the file that was opened again, if one was.
+    fn take_next(&mut self) -> io::Result<()> {
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(next) = next {
+            self.file.flush()?;
+            self.written = next.metadata().map_or(0, |metadata| metadata.len());
+            (self.file, self.begun) = (next, Instant::now());
+        }
+        Ok(())
     }
 
     fn is_due(&self) -> bool {
@@ -68,7 +119,7 @@ impl Rotating {
         let free = (0..NAMES_A_SECOND_MAX).map(named).find(|name| !name.exists());
         let free = free.ok_or_else(|| io::Error::other("no name is left for the full file"))?;
         fs::rename(&self.path, free)?;
-        self.file = File::create(&self.path)?;
+        self.file = begin(&self.path)?;
         (self.written, self.begun) = (0, Instant::now());
         Ok(())
     }
@@ -77,8 +128,11 @@ impl Rotating {
 impl Write for Rotating {
     /// A line is never divided between two files, whatever pieces it comes in.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.ends_line && self.is_due() {
-            self.rotate()?;
+        if self.ends_line {
+            self.take_next()?;
+            if self.is_due() {
+                self.rotate()?;
+            }
         }
         // A piece goes at most to the end of the line with which the file is full.
         let written = self.file.write(&bytes[..self.room(bytes)])?;
@@ -90,8 +144,22 @@ impl Write for Rotating {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if self.ends_line {
+            self.take_next()?;
+        }
         self.file.flush()
     }
+}
+
+/// Begins a file. What is written goes to its end, also where somebody cuts it meanwhile.
+fn begin(path: &Path) -> io::Result<File> {
+    // A device or a pipe has no end to go to.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return File::create(path);
+    }
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.set_len(0)?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -137,6 +205,37 @@ mod tests {
         file.write_all(b"one\n").unwrap();
         file.write_all(b"two\nthree\n").unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_is_opened_again_between_two_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("report"), dir.path().join("report.1"));
+        let mut file = Rotating::create(&path, Rotation::default()).unwrap();
+        let reopener = file.reopener();
+        file.write_all(b"one\ntw").unwrap();
+        fs::rename(&path, &moved).unwrap();
+        reopener.reopen().unwrap();
+        file.flush().unwrap();
+        file.write_all(b"o\n").unwrap();
+        file.write_all(b"three\n").unwrap();
+        let read = |path| fs::read_to_string(path).unwrap();
+        assert_eq!((read(&moved), read(&path)), ("one\ntwo\n".into(), "three\n".into()));
+        // Opened again where it was, it goes on where it ended.
+        reopener.reopen().unwrap();
+        file.write_all(b"four\n").unwrap();
+        assert_eq!(read(&path), "three\nfour\n");
+    }
+
+    #[test]
+    fn a_file_that_was_cut_begins_at_its_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report");
+        let mut file = Rotating::create(&path, Rotation::default()).unwrap();
+        file.write_all(b"one\n").unwrap();
+        File::create(&path).unwrap();
+        file.write_all(b"two\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
     }
 
     #[test]

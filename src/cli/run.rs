@@ -98,7 +98,7 @@ impl RunArgs {
     /// Returns the files that the run goes by.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         let (site, key) = (self.site.iter(), self.fingerprint_key.iter());
-        site.chain(key).chain(&self.policy).map(PathBuf::as_path)
+        site.chain(key).chain(&self.policy).chain(&self.baseline).map(PathBuf::as_path)
     }
 
     /// Returns what inspection and decoding need. Under one key a run is the same everywhere: the hash of
@@ -181,6 +181,20 @@ pub(super) fn write_baseline(args: &RunArgs, known: &Known, end: Timestamp) -> R
     let Some(path) = &args.write_baseline else { return Ok(()) };
     std::fs::write(path, known.past.write(end))
         .map_err(|error| Error::at_path(path, format!("cannot be written: {error}")))
+}
+
+/// Fails where the baseline that the user asked for could not be written at the end, hours later.
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
+pub(super) fn check_baseline(args: &RunArgs) -> Result<()> {
+    use rustix::fs::{Access, access};
+    let Some(path) = &args.write_baseline else { return Ok(()) };
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let able = if path.exists() {
+        access(path, Access::WRITE_OK)
+    } else {
+        access(folder.unwrap_or_else(|| Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)
+    };
+    able.map_err(|error| Error::at_path(path, format!("cannot be written: {error}")))
 }
 
 /// Compiles the user's BPF expression.

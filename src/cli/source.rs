@@ -27,24 +27,52 @@ pub(super) struct Capture {
 
 /// Opens the interfaces.
 pub(super) fn open(args: &Args, stop: &Arc<AtomicBool>) -> Result<Capture> {
-    // libpcap sees what the user's own tools see, on every kind of interface.
-    let by_pcap = match args.backend {
-        Backend::Auto => cfg!(feature = "live"),
-        Backend::Ebpf => false,
-        Backend::Pcap => true,
-    };
-    if by_pcap { pcap(args, stop) } else { ebpf(args, stop) }
+    match args.backend {
+        Backend::Ebpf => ebpf(args, stop),
+        Backend::Pcap => pcap(args, stop),
+        Backend::Auto => {
+            let why_not = match against_ebpf(&args.interfaces, args.run.filter.is_some()) {
+                Some(obstacle) => obstacle,
+                None => match ebpf(args, stop) {
+                    Ok(capture) => return Ok(capture),
+                    Err(error) => error.to_string(),
+                },
+            };
+            let mut capture = pcap(args, stop)?;
+            capture.shown = format!("{} (not eBPF: {why_not})", capture.shown);
+            Ok(capture)
+        }
+    }
+}
+
+/// Returns why the eBPF backend cannot watch some interfaces here, if it cannot.
+#[cfg(all(feature = "ebpf", target_os = "linux"))]
+pub(super) fn against_ebpf(interfaces: &[String], has_filter: bool) -> Option<String> {
+    use crate::capture::ebpf::{ANY, probe};
+    if has_filter {
+        return Some("it counts before any filter".to_owned());
+    }
+    if interfaces.iter().any(|name| name == ANY) {
+        return Some("it watches interfaces by name".to_owned());
+    }
+    probe().obstacle()
+}
+
+/// Returns why there is no eBPF backend.
+#[cfg(not(all(feature = "ebpf", target_os = "linux")))]
+pub(super) fn against_ebpf(_interfaces: &[String], _has_filter: bool) -> Option<String> {
+    Some("not in this build".to_owned())
 }
 
 #[cfg(feature = "live")]
 fn pcap(args: &Args, stop: &Arc<AtomicBool>) -> Result<Capture> {
-    use crate::capture::live::{Live, Options, libpcap_version};
+    use crate::capture::live::{BUFFER_LEN, Live, Options, libpcap_version};
     use crate::capture::privileges::PCAP_CAPABILITIES;
     let options = Options {
         interfaces: args.interfaces.clone(),
         snaplen: args.snaplen,
         promiscuous: !args.no_promisc,
-        buffer_len: u32::try_from(args.buffer).unwrap_or(u32::MAX),
+        buffer_len: args.buffer.map_or(BUFFER_LEN, |len| u32::try_from(len).unwrap_or(u32::MAX)),
         queue_len: args.queue.max(1),
         filter: args.run.filter.clone(),
         stop: Arc::clone(stop),
@@ -66,24 +94,28 @@ fn pcap(_args: &Args, _stop: &Arc<AtomicBool>) -> Result<Capture> {
 
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 fn ebpf(args: &Args, stop: &Arc<AtomicBool>) -> Result<Capture> {
-    use crate::capture::ebpf::{Ebpf, Options};
+    use crate::capture::ebpf::{Ebpf, Options, probe};
     use crate::capture::privileges::{EBPF_CAPABILITIES, PCAP_CAPABILITIES};
     if args.run.filter.is_some() {
         return Err(Error::about("--filter", "the eBPF backend counts before any filter")
             .hint("--backend pcap takes filters"));
     }
-    let options = Options {
+    let mut options = Options {
         snaplen: (args.snaplen < super::live::SNAPLEN).then_some(args.snaplen),
         promiscuous: !args.no_promisc,
         ignore_vlan: args.run.ignore_vlan,
         stop: Arc::clone(stop),
         ..Options::default()
     };
+    options.tunnel_ports.extend(&args.run.vxlan_ports);
+    if let Some(buffer) = args.buffer {
+        options.ring_len = u32::try_from(buffer).unwrap_or(u32::MAX);
+    }
     let names: Vec<&str> = args.interfaces.iter().map(String::as_str).collect();
     Ok(Capture {
         source: Box::new(Ebpf::open(&names, &options)?),
         backend: "ebpf",
-        shown: "eBPF".to_owned(),
+        shown: format!("eBPF (kernel {}, {})", probe().kernel, if probe().tcx { "TCX" } else { "clsact" }),
         needs: EBPF_CAPABILITIES | PCAP_CAPABILITIES,
         filter: None,
     })

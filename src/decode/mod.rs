@@ -251,6 +251,7 @@ impl Decoder {
             side: direction.side,
             outer: direction.outer,
             counted_only: false,
+            merged: false,
         })
     }
 
@@ -448,6 +449,7 @@ impl Decoder {
             side,
             outer,
             counted_only: false,
+            merged: false,
         };
         let mut packet = whole;
         self.elsewhere.clear();

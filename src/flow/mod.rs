@@ -85,6 +85,8 @@ impl Flow {
     const VACANT: u8 = 16;
     /// Stands beside an established connection of the same five-tuple.
     const TENTATIVE: u8 = 32;
+    /// Some of its packets were joined by offload.
+    const MERGED: u8 = 64;
 
     fn new(packet: &Packet) -> Self {
         Self {
@@ -127,6 +129,11 @@ impl Flow {
         self.marks & Self::ENDED != 0
     }
 
+    /// Tells whether offload joined some of its packets before they were captured.
+    pub fn is_merged(&self) -> bool {
+        self.marks & Self::MERGED != 0
+    }
+
     /// Tells whether the place of the flow is free: there is none.
     pub fn is_vacant(&self) -> bool {
         self.marks & Self::VACANT != 0
@@ -163,6 +170,7 @@ impl Flow {
         self.packets[side] += u64::from(packet.frames);
         self.bytes[side] += u64::from(packet.wire_len);
         self.last = self.last.max(packet.at.time);
+        self.marks |= u8::from(packet.merged) * Self::MERGED;
     }
 }
 
@@ -257,6 +265,7 @@ impl Table {
         if count.lost > 0 {
             flow.marks |= Flow::HAS_PAYLOAD[packet.side.index()];
         }
+        flow.marks |= u8::from(count.merged) * Flow::MERGED;
         if packet.key.transport() == Transport::Tcp {
             flow.tcp.counted(packet.side, count.isn, count.next_seq);
         }

@@ -50,5 +50,6 @@ fn bare(from: &str, to: &str, transport: Transport) -> Packet {
         outer: 0,
         side,
         counted_only: false,
+        merged: false,
     }
 }

@@ -161,6 +161,7 @@ fn count_of(packet: &Packet, packets: u64) -> FlowCount {
         packets,
         bytes: packets * 100,
         lost: 0,
+        merged: false,
         opens: false,
         isn: None,
         next_seq: None,

@@ -41,11 +41,14 @@ type Verdicts = Vec<(Packet, Verdict)>;
 struct Lane<const OF: usize> {
     number: usize,
     shards: Vec<Shard>,
+    /// Given later than those of the run's start, and used in their place.
+    renewed: Option<Arc<Tools>>,
 }
 
 impl<const OF: usize> Lane<OF> {
     fn new(number: usize) -> Self {
-        Self { number, shards: (number..SHARDS).step_by(OF).map(|_| Shard::default()).collect() }
+        let shards = (number..SHARDS).step_by(OF).map(|_| Shard::default()).collect();
+        Self { number, shards, renewed: None }
     }
 
     #[inline]
@@ -55,6 +58,11 @@ impl<const OF: usize> Lane<OF> {
 
     /// Takes a batch; writes down what the source is to be told, and answers what the batch asks.
     fn work(&mut self, batch: &Batch, tools: &Tools, verdicts: &mut Verdicts) -> Option<Answer> {
+        if let Some(renewed) = &batch.tools {
+            self.renewed = Some(Arc::clone(renewed));
+        }
+        let renewed = self.renewed.clone();
+        let tools = renewed.as_deref().unwrap_or(tools);
         if let Some(block) = &batch.block {
             self.take(batch, block, tools, verdicts);
         }

@@ -14,6 +14,7 @@ use super::{Config, SHARDS};
 use crate::capture::{Block, Event, FrameRecord, Merged, Source, Steering, Verdict};
 use crate::decode::{Decoded, Decoder, Stop};
 use crate::error::{Error, Result};
+use crate::inspect::Tools;
 use crate::packet::{At, FlowKey, Frame, Packet, PointId, Span, TcpHeader, Timestamp};
 
 /// Packets of one block for one lane of shards.
@@ -31,6 +32,8 @@ pub struct Batch {
     pub steers: bool,
     /// Asks what is new; comes without packets.
     pub ask: Option<Ask>,
+    /// Inspection goes on with these.
+    pub tools: Option<Arc<Tools>>,
     /// Nothing comes after it: what was undecided is decided with what there is.
     pub ends: bool,
 }
@@ -46,6 +49,7 @@ impl Batch {
         self.refusals.clear();
         self.counts.clear();
         self.ask = None;
+        self.tools = None;
         self.ends = false;
         self.block.take().and_then(Arc::into_inner)
     }
@@ -214,6 +218,7 @@ impl Front {
             }
             let record = block.frames[index];
             let number = first_number + index as u64;
+            let merged_before = merged;
             let whole = whole_of(&block.merged, &mut merged, index);
             self.receive(&mut run, &record, whole);
             if has_filters && !keeps(config, &block.frame(index, first_number)) {
@@ -222,6 +227,7 @@ impl Front {
             }
             if let Some(mut packet) = self.decoder.decode_plain(&block.bytes, &record, number) {
                 packet.frames = whole.packets;
+                packet.merged = merged != merged_before;
                 packet.wire_len = packet.wire_len.saturating_add(whole.headers_len);
                 if packet.cut_len > 0 {
                     self.note_cut(record.point);
@@ -384,6 +390,7 @@ fn counted(key: FlowKey, at: At, hash: u64, count: &FlowCount) -> Packet {
         outer: 0,
         side: count.side,
         counted_only: true,
+        merged: count.merged,
     }
 }
 

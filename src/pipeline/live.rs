@@ -6,6 +6,7 @@
 //! does, packets wait in the source's own queue. Nothing here waits for a worker.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
@@ -80,6 +81,11 @@ pub trait Watcher {
 
     /// Told how it goes, several times a second. Whoever goes over to other rules here tells `carried`.
     fn pulse(&mut self, status: &Status, carried: &mut Carried) -> Result<()>;
+
+    /// Returns what inspection is to go on with, when that changed.
+    fn renewed_tools(&mut self) -> Option<Arc<Tools>> {
+        None
+    }
 
     /// Told that something is about to be written.
     fn make_way(&mut self) {}
@@ -200,6 +206,11 @@ impl Live {
                 self.gathered.front.note_dropped(source);
                 let status = self.status();
                 watcher.pulse(&status, &mut self.carried)?;
+                if let Some(tools) = watcher.renewed_tools() {
+                    renew(crew, &tools)?;
+                }
+                // A file of another name begins here, whatever there is to write.
+                outputs.flush()?;
             }
             if self.stats.at.elapsed() >= self.options.stats_every {
                 watcher.make_way();
@@ -330,6 +341,16 @@ impl Live {
         outputs.record(Record::Stats(&record))?;
         outputs.flush()
     }
+}
+
+/// Has every lane inspect by other tools from here on.
+fn renew(crew: &mut dyn Crew, tools: &Arc<Tools>) -> Result<()> {
+    for lane in 0..crew.lanes() {
+        let mut batch = crew.batch();
+        batch.tools = Some(Arc::clone(tools));
+        crew.send(lane, batch)?;
+    }
+    Ok(())
 }
 
 /// Returns the time of day, as the kernel stamps packets with it.

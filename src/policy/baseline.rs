@@ -1,6 +1,6 @@
 //! What an earlier run found: written as suppressions, read to tell what is new and what is gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
@@ -132,6 +132,21 @@ impl Baseline {
             }
         }
         known
+    }
+
+    /// Takes over which entries were met when the file was read before.
+    pub fn take_over(&mut self, from: &Self) {
+        let about = |entry: &Suppression| {
+            let Suppression { rule, initiator, responder, port, row, .. } = entry;
+            (rule.clone(), *initiator, *responder, *port, row.clone())
+        };
+        let met = from.entries.iter().zip(&from.states).filter(|(_, state)| **state == State::Met);
+        let met: HashSet<_> = met.map(|(entry, _)| about(entry)).collect();
+        for (entry, state) in self.entries.iter().zip(&mut self.states) {
+            if met.contains(&about(entry)) {
+                *state = State::Met;
+            }
+        }
     }
 
     /// Returns the entries that nothing met, of rules that the run judges: what is gone.

@@ -166,6 +166,21 @@ impl DisabledRun {
         }
     }
 
+    /// Takes over what was proved of the same endpoints by another site file.
+    pub fn take_over(&mut self, from: &Self, from_catalog: &Catalog, catalog: &Catalog) {
+        for proof in &mut self.proofs {
+            let id = &catalog.service(proof.service).id;
+            let is_same = |old: &&PortProof| {
+                let same = (old.address, old.port, old.transport);
+                same == (proof.address, proof.port, proof.transport)
+                    && from_catalog.service(old.service).id == *id
+            };
+            if let Some(old) = from.proofs.iter().find(is_same) {
+                (proof.state, proof.flows) = (old.state, old.flows);
+            }
+        }
+    }
+
     /// Returns what was proved of each endpoint, in the order of the site file.
     pub fn proofs(&self) -> &[PortProof] {
         &self.proofs

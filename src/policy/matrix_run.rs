@@ -78,16 +78,16 @@ pub struct Ground<'a> {
 pub struct MatrixRun {
     pub(super) runs: Vec<Run>,
     pub(super) seen: HashSet<HostId, RandomState>,
-    pairs: BTreeMap<(End, End), PairCounts>,
-    unjudged: u64,
+    pub(super) pairs: BTreeMap<(End, End), PairCounts>,
+    pub(super) unjudged: u64,
 }
 
 /// One matrix.
 #[derive(Debug)]
 pub(super) struct Run {
     /// Its place among the policy's matrices.
-    matrix: usize,
-    counts: Vec<RowCounts>,
+    pub(super) matrix: usize,
+    pub(super) counts: Vec<RowCounts>,
     /// Parties of which any address was seen.
     pub(super) seen: u32,
     /// For each row, the hosts that used it as allowed and those that only tried.
@@ -97,7 +97,7 @@ pub(super) struct Run {
 
 /// One end of a flow, by the name under which pairs are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum End {
+pub(super) enum End {
     Zone(ZoneId),
     /// A matrix and a set of its parties.
     Party(u16, u32),

@@ -14,6 +14,7 @@ mod kind;
 mod load;
 mod matrix;
 mod matrix_run;
+mod renewal;
 mod rule;
 mod shared;
 mod suppress;

@@ -116,6 +116,7 @@ pub(super) fn flow(envelope: Envelope<'static>, tag: TagRecord<'static>) -> Flow
         handshake_rtt_ns: Some(1_250_000),
         requests: 1,
         tls: None,
+        merged: false,
         uninspected: Uninspected::default(),
     }
 }

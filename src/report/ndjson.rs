@@ -270,6 +270,8 @@ struct FlowOurs<'a> {
     requests: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsRecord<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    merged: bool,
     uninspected: Reasons,
 }
 
@@ -309,6 +311,7 @@ fn flow_line<'a>(flow: &FlowRecord<'a>) -> FlowLine<'a> {
             handshake_rtt_ns: flow.handshake_rtt_ns,
             requests: flow.requests,
             tls: flow.tls,
+            merged: flow.merged,
             uninspected: Reasons(flow.uninspected),
         },
     }

@@ -111,7 +111,7 @@ pub struct PolicyChoice {
 }
 
 /// One end of a flow, as a suppression names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     /// An address or a prefix.
     Prefix(IpNet),

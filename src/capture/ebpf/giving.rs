@@ -168,6 +168,7 @@ impl Giving {
                 packets,
                 bytes,
                 lost,
+                merged: !is_former && flow.merged,
                 opens,
                 isn: known(flow.isn_known).then_some(flow.isn[side]),
                 next_seq: known(flow.next_known).then_some(flow.next[side]),

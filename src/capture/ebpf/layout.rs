@@ -45,7 +45,12 @@ pub(super) struct KernelFlow {
     pub(super) closed: u8,
     /// A bit a side.
     pub(super) next_known: u8,
+    /// Offload joined some of the packets.
+    pub(super) merged: bool,
 }
+
+/// The bit of `struct flow`'s `seen` that tells of offload.
+const SEEN_MERGED: u8 = 16;
 
 /// A flow that the program counts.
 pub(super) const LIVE: u32 = 0;
@@ -138,6 +143,7 @@ impl KernelFlow {
         flow.isn_known = r.u8();
         flow.closed = r.u8();
         flow.next_known = r.u8();
+        flow.merged = r.u8() & SEEN_MERGED != 0;
         flow
     }
 }

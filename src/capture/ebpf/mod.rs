@@ -36,6 +36,9 @@ use load::Loaded;
 
 pub use probe::{Support, probe};
 
+/// The name that stands for all interfaces elsewhere; this backend does not know it.
+pub const ANY: &str = "any";
+
 /// Silence after which a UDP five-tuple begins another flow; the flow table has the same limit.
 const UDP_IDLE_NS: u64 = 180_000_000_000;
 

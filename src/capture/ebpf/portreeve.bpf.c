@@ -466,6 +466,8 @@ INLINE void count(struct __sk_buff *skb, struct flow *flow, const struct packet 
 
 	__sync_fetch_and_add(&flow->sums.packets[side], packet->packets);
 	__sync_fetch_and_add(&flow->sums.bytes[side], skb->len + tag_len(skb) + packet->headers_len);
+	if (packet->packets > 1)
+		flow->seen |= SEEN_MERGED;
 	if (is_lost)
 		__sync_fetch_and_add(&flow->sums.lost[side], packet->packets);
 	if (!(packet->flags & RST) && (!(flow->next_known & own) || (s32)(next - flow->next[side]) > 0)) {

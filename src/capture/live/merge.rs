@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use crate::capture::{BLOCK_LEN, Block};
+use crate::capture::{BLOCK_LEN, Block, Merged};
 use crate::packet::Timestamp;
 
 /// How long frames may be held back for an interface that says nothing, whatever its clock shows.
@@ -91,6 +91,9 @@ impl Merge {
             let bytes = record.span.of(&block.bytes);
             if out.bytes.len() + bytes.len() > BLOCK_LEN && !out.frames.is_empty() {
                 return true;
+            }
+            if block.merged.binary_search_by_key(&lane.next, |merged| merged.index).is_ok() {
+                out.merged.push(Merged { index: out.frames.len(), packets: 1, headers_len: 0 });
             }
             out.push(record.time, record.point, record.link, record.wire_len, bytes);
             lane.next += 1;

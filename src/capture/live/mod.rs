@@ -9,6 +9,7 @@
 
 mod filter;
 mod merge;
+mod places;
 mod reader;
 mod tap;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use super::{Block, Dropped, Event, InputSummary, Source};
 use crate::error::{Error, Result};
 use crate::packet::{ObservationPoint, PointId, Timestamp};
 use merge::Merge;
+use places::Places;
 use reader::{Message, Reader, Shared, now};
 use tap::{Device, Opener, Tap};
 
@@ -98,6 +100,8 @@ pub struct Live {
     messages: Receiver<(usize, Message)>,
     free: Sender<Block>,
     merge: Merge,
+    /// Where there is `any`, tells its interfaces apart.
+    places: Option<Places>,
     alive: usize,
     stop: Arc<AtomicBool>,
 }
@@ -110,6 +114,10 @@ impl Live {
         for name in &options.interfaces {
             if !seen.insert(name) {
                 return Err(Error::about(name, "is named twice"));
+            }
+            if name == ANY && options.interfaces.len() > 1 {
+                return Err(Error::about(name, "stands for every interface")
+                    .hint("name it alone, or only the others"));
             }
             openers.push((name.clone(), Box::new(Device::new(name, options)?)));
         }
@@ -129,10 +137,14 @@ impl Live {
             messages,
             free,
             merge: Merge::new(count),
+            places: None,
             alive: count,
             stop: Arc::clone(&options.stop),
         };
         for (point, (name, mut opener)) in openers.into_iter().enumerate() {
+            if name == ANY {
+                live.places = Some(Places::new(tap::asking_socket(&name)?, PointId(0)));
+            }
             let tap = opener.open()?;
             let shared = Arc::new(Shared::default());
             live.points.push(ObservationPoint {
@@ -171,13 +183,16 @@ impl Live {
     }
 
     /// Notes frames that are about to be handed on.
-    fn hand_on(&mut self, block: &Block) -> Event {
+    fn hand_on(&mut self, block: &mut Block) -> Event {
         for frame in &block.frames {
             let input = &mut self.inputs[usize::from(frame.point.0)];
             input.frames += 1;
             let span = input.span.get_or_insert((frame.time, frame.time));
             span.0 = span.0.min(frame.time);
             span.1 = span.1.max(frame.time);
+        }
+        if let Some(places) = &mut self.places {
+            places.place(block, &mut self.points);
         }
         Event::Frames
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::tap::{LinkState, Opener, RETIRE_MS, Tap};
-use crate::capture::{BLOCK_LEN, Block};
+use crate::capture::{BLOCK_LEN, Block, Merged};
 use crate::error::Error;
 use crate::packet::{LinkType, PointId, Timestamp};
 
@@ -77,6 +77,7 @@ impl Reader {
         let mut tap = Some(first);
         while let Some(open) = tap {
             filler.link = open.link();
+            filler.wire_max = self.opener.wire_max();
             let lost = self.read_until_lost(open, &mut filler);
             if !lost {
                 break;
@@ -126,6 +127,7 @@ impl Reader {
             }
             if checked.elapsed() >= STATE_EVERY {
                 checked = Instant::now();
+                filler.wire_max = self.opener.wire_max();
                 let new = self.opener.state();
                 match (state, new) {
                     (_, LinkState::Gone) => {
@@ -189,6 +191,8 @@ impl Reader {
 struct Filler {
     block: Block,
     link: LinkType,
+    /// Bytes of the longest frame that is one packet on the wire.
+    wire_max: u32,
     last: Timestamp,
     point: usize,
     queue: Sender<(usize, Message)>,
@@ -202,6 +206,7 @@ impl Filler {
         Self {
             block: Block::default(),
             link: LinkType::ETHERNET,
+            wire_max: u32::MAX,
             last: Timestamp(i64::MIN),
             point: reader.point,
             queue: reader.queue.clone(),
@@ -221,6 +226,10 @@ impl Filler {
         }
         self.last = self.last.max(time);
         let point = PointId(u16::try_from(self.point).unwrap_or(u16::MAX));
+        if wire_len > self.wire_max {
+            let index = self.block.frames.len();
+            self.block.merged.push(Merged { index, packets: 1, headers_len: 0 });
+        }
         self.block.push(time, point, self.link, wire_len, bytes);
     }
 

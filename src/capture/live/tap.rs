@@ -67,6 +67,17 @@ pub(super) trait Opener: Send {
 
     /// Tells what the interface that was opened last is doing.
     fn state(&mut self) -> LinkState;
+
+    /// Returns the bytes of the interface's longest frame; a longer one is several that offload joined.
+    fn wire_max(&self) -> u32 {
+        u32::MAX
+    }
+}
+
+/// Opens what the kernel is asked by for names and indices of interfaces.
+pub(super) fn asking_socket(name: &str) -> Result<OwnedFd> {
+    socket(AddressFamily::UNIX, SocketType::DGRAM, None)
+        .map_err(|error| Error::about(name, format!("cannot ask the kernel: {error}")))
 }
 
 /// Opens an interface through libpcap.
@@ -79,8 +90,7 @@ pub(super) struct Device {
 
 impl Device {
     pub(super) fn new(name: &str, options: &Options) -> Result<Self> {
-        let asking = socket(AddressFamily::UNIX, SocketType::DGRAM, None)
-            .map_err(|error| Error::about(name, format!("cannot ask the kernel: {error}")))?;
+        let asking = asking_socket(name)?;
         Ok(Self { name: name.to_owned(), options: options.clone(), asking, index: 0 })
     }
 
@@ -142,6 +152,19 @@ impl Opener for Device {
             _ => LinkState::Up,
         }
     }
+
+    fn wire_max(&self) -> u32 {
+        // Of `any` each frame names its own interface.
+        if self.name == ANY { u32::MAX } else { wire_max(&self.name) }
+    }
+}
+
+/// Returns the bytes of an interface's longest frame: its MTU, with an Ethernet header and two VLAN tags.
+pub(super) fn wire_max(name: &str) -> u32 {
+    const HEADERS_MAX: u32 = 14 + 2 * 4;
+    let mtu = fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok();
+    let mtu = mtu.and_then(|mtu| mtu.trim().parse::<u32>().ok());
+    mtu.map_or(u32::MAX, |mtu| mtu.saturating_add(HEADERS_MAX))
 }
 
 /// An interface as libpcap reads it.

@@ -36,10 +36,13 @@ impl Across {
         self.flows[0] = self.flows[1];
     }
 
-    /// Begins again what rests on the site and the policy, which are other ones now.
-    pub(super) fn renew(&mut self, setting: &Setting<'_>) {
-        self.matrices = MatrixRun::new(setting.ground());
-        self.disabled = DisabledRun::new(setting.site, setting.catalog);
+    /// Goes on under another site and policy: what was seen of rows and endpoints that are still there stays.
+    pub(super) fn renew(&mut self, from: &Setting<'_>, to: &Setting<'_>) {
+        let matrices = std::mem::replace(&mut self.matrices, MatrixRun::new(to.ground()));
+        self.matrices = matrices.renewed(from.ground(), to.ground());
+        let mut disabled = DisabledRun::new(to.site, to.catalog);
+        disabled.take_over(&self.disabled, from.catalog, to.catalog);
+        self.disabled = disabled;
     }
 
     /// Looks at one flow, the `flow`-th of the places; adds what a matrix finds.

@@ -95,7 +95,7 @@ impl Carried {
         if let Some(seen) = &mut self.seen {
             seen.sums.totals.renumber(from.catalog, to.catalog);
             seen.findings.renumber(from.policy, to.policy);
-            seen.across.renew(to);
+            seen.across.renew(from, to);
         }
     }
 

@@ -26,6 +26,16 @@ impl Past {
         Self { baseline: baseline.map(RefCell::new), noted: note.then(RefCell::default) }
     }
 
+    /// Takes over what was noted and met before the baseline was read again.
+    pub fn take_over(&mut self, from: &Self) {
+        if let (Some(baseline), Some(before)) = (&self.baseline, &from.baseline) {
+            baseline.borrow_mut().take_over(&before.borrow());
+        }
+        if let (Some(noted), Some(before)) = (&self.noted, &from.noted) {
+            noted.swap(before);
+        }
+    }
+
     /// Tells how a finding, seen last at a time, stands to the baseline; `None` without one.
     pub(super) fn state(
         &self,

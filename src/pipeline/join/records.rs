@@ -114,6 +114,7 @@ impl<'a> Join<'a> {
                     client_certificate: tls.client_certificate,
                     negotiated: tls.negotiated,
                 }),
+                merged: view.flow.is_merged(),
                 uninspected: view.facts.map(|facts| facts.uninspected).unwrap_or_default(),
             };
             outputs.record(Record::Flow(&record))?;

@@ -136,6 +136,8 @@ pub struct FlowRecord<'a> {
     pub requests: u64,
     /// TLS's opening.
     pub tls: Option<TlsRecord<'a>>,
+    /// Offload joined some of its packets before they were captured: through libpcap they count as captured.
+    pub merged: bool,
     /// Why not everything was looked into.
     pub uninspected: Uninspected,
 }
