@@ -28,14 +28,14 @@ use crate::net::contents;
 use crate::support;
 
 /// Gives the frames of a file one by one, as a quiet interface would.
-struct Slowly {
+pub(crate) struct Slowly {
     frames: Block,
     points: Vec<ObservationPoint>,
     next: usize,
 }
 
 impl Slowly {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let input = Input::from(&support::root().join("captures").join(name));
         let mut files = Files::open(vec![input], &FileOptions::default()).unwrap();
         let (mut frames, mut block) = (Block::default(), Block::default());
@@ -121,6 +121,16 @@ fn watch(name: &str, workers: Workers, memory_limit: u64) -> Vec<Value> {
     let policy = Policy::load(catalog, &site, &[]).unwrap();
     let past = Past::default();
     let mut rules = Rules { catalog, site: &site, policy: &policy, past: &past };
+    run_live(&mut Slowly::new(name), workers, memory_limit, &mut rules)
+}
+
+/// Watches a source and returns the records.
+pub(crate) fn run_live(
+    source: &mut dyn Source,
+    workers: Workers,
+    memory_limit: u64,
+    watcher: &mut dyn Watcher,
+) -> Vec<Value> {
     let fingerprinter = Fingerprinter::new(b"a key for tests");
     let tools = Tools { options: inspect::Options::default(), fingerprinter };
     let mut config = Config {
@@ -138,8 +148,7 @@ fn watch(name: &str, workers: Workers, memory_limit: u64) -> Vec<Value> {
     outputs.add("memory", Box::new(Ndjson::new(Box::new(out.clone()))));
     let options =
         Options { memory_limit, stats_every: Duration::from_hours(1), ask_every: Duration::ZERO };
-    let mut source = Slowly::new(name);
-    live::run(&mut source, &mut config, &tools, &mut outputs, &mut rules, options).unwrap();
+    live::run(source, &mut config, &tools, &mut outputs, watcher, options).unwrap();
     let bytes = out.0.lock().unwrap().clone();
     let text = String::from_utf8(bytes).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -149,7 +158,7 @@ fn of_file(name: &str) -> Vec<Value> {
     support::analyze(&support::root().join("captures").join(name)).1
 }
 
-const ONE: Workers = Workers::Threads(NonZeroUsize::MIN);
+pub(crate) const ONE: Workers = Workers::Threads(NonZeroUsize::MIN);
 
 #[test]
 fn flows_that_were_let_go_are_reported_as_if_they_were_kept() {

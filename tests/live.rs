@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::net::{
-    CLIENT, Ended, FLOOD, MAC, Net, PATIENCE, Run, SENDER, balanced, contents, is_alert, lines,
-    must, wait,
+    CLIENT, Ended, FLOOD, MAC, Net, PATIENCE, SENDER, balanced, contents, is_alert, lines, must,
+    wait,
 };
 use crate::support;
 
@@ -59,7 +59,7 @@ fn a_replayed_capture_gives_what_the_file_gives() {
     let filter = format!("not ether src {MAC}1 and not ether src {MAC}2");
     let mut run =
         net.watch("b", &["-i", "vb", "--format", "ndjson", "--stats", "1", "--filter", &filter]);
-    let sent: u64 = net.python("a", SENDER, &["va", capture, "1"]).parse().unwrap();
+    let sent: u64 = net.python("a", SENDER, &["va", "1", capture]).parse().unwrap();
     run.wait_for_frames(sent);
     run.signal("TERM");
     let code = run.end();
@@ -137,6 +137,122 @@ fn a_reload_keeps_the_old_rules_when_the_new_ones_are_wrong() {
     assert_eq!(code, Some(0));
 }
 
+/// Sends one request with a credential in a header of the operator's own.
+const OWN_HEADER: &str = r"
+import urllib.request
+request = urllib.request.Request('http://10.77.0.2:8280/own', headers={'X-Auth': 'Bearer c4n4ry-own'})
+urllib.request.urlopen(request, timeout=20).read()
+";
+
+#[test]
+fn a_reload_brings_the_new_authorisation_headers() {
+    let Some(net) = Net::new() else { return };
+    let _server = net.serve("b");
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site.toml");
+    fs::write(&site, "").unwrap();
+    let arguments = ["-i", "va", "--format", "ndjson", "--site", site.to_str().unwrap()];
+    let mut run = net.watch("a", &arguments);
+    net.python("a", OWN_HEADER, &[]);
+    replace(&site, "[policy]\nauth_headers = [\"X-Auth\"]\n");
+    run.signal("HUP");
+    run.wait_for_word("reloaded");
+    // The lanes are told with the next packets.
+    net.python("a", OWN_HEADER, &[]);
+    run.wait_for(|record| is_alert(record, "plaintext-bearer"));
+    run.signal("INT");
+    assert_eq!(run.end(), 1);
+    let flows: BTreeSet<_> = run
+        .records
+        .iter()
+        .filter(|record| is_alert(record, "plaintext-bearer"))
+        .map(|record| record["src_port"].to_string())
+        .collect();
+    assert_eq!(flows.len(), 1, "the header of before the reload was none");
+}
+
+#[test]
+fn a_report_file_that_was_moved_is_opened_again_by_a_hangup() {
+    let Some(net) = Net::new() else { return };
+    let _server = net.serve("b");
+    let dir = tempfile::tempdir().unwrap();
+    let (path, moved) = (dir.path().join("report"), dir.path().join("report.1"));
+    let output = format!("ndjson={}", path.display());
+    let mut run = net.watch("a", &["-i", "va", "--format", "ndjson", "-o", &output]);
+    net.python("a", CLIENT, &["10.77.0.2"]);
+    run.wait_for(|record| is_alert(record, "plaintext-bearer"));
+    fs::rename(&path, &moved).unwrap();
+    run.signal("HUP");
+    run.wait_for_word("reloaded");
+    let deadline = Instant::now() + PATIENCE;
+    while !path.exists() {
+        assert!(Instant::now() < deadline, "a new file begins in time");
+    }
+    net.python("a", CLIENT, &["[fd77::2]"]);
+    run.wait_for(|record| is_alert(record, "plaintext-bearer") && record["dest_ip"] == "fd77::2");
+    run.signal("INT");
+    run.end();
+    let read = |path: &Path| -> Vec<Value> {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let (before, after) = (read(&moved), read(&path));
+    assert!(before.iter().any(|record| is_alert(record, "plaintext-bearer")));
+    assert!(before.iter().all(|record| record["dest_ip"] != "fd77::2"));
+    assert_eq!([before, after].concat(), run.records);
+}
+
+#[test]
+fn frames_of_any_belong_to_the_interface_that_they_name() {
+    let Some(net) = Net::new() else { return };
+    let _server = net.serve("b");
+    let mut run = net.watch("b", &["-i", "any", "--format", "ndjson"]);
+    net.python("a", CLIENT, &["10.77.0.2"]);
+    net.python("b", CLIENT, &["10.77.0.2"]);
+    for interface in ["vb", "lo"] {
+        let is_it = |record: &Value| {
+            is_alert(record, "plaintext-bearer") && record["in_iface"] == interface
+        };
+        if !run.records.iter().any(is_it) {
+            run.wait_for(is_it);
+        }
+    }
+    run.signal("INT");
+    assert_eq!(run.end(), 1);
+    let ledger = &run.summary()["ledger"];
+    let mut names: Vec<_> = ledger["points"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|point| (point["in_iface"].as_str().unwrap(), balanced(point) > 0))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, [("any", false), ("lo", true), ("vb", true)]);
+    balanced(&ledger["total"]);
+}
+
+#[test]
+fn a_baseline_is_written_at_the_end_of_a_confined_run() {
+    let Some(net) = Net::new() else { return };
+    let _server = net.serve("b");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("baseline.toml");
+    let named = path.to_str().unwrap();
+    let mut run = net.watch("a", &["-i", "va", "--format", "ndjson", "--write-baseline", named]);
+    net.python("a", CLIENT, &["10.77.0.2"]);
+    run.wait_for(|record| is_alert(record, "plaintext-bearer"));
+    // Before its flow is judged for good.
+    run.signal("HUP");
+    run.wait_for_word("reloaded");
+    run.signal("INT");
+    assert_eq!(run.end(), 1, "{:?}", run.words);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("port = 8280"), "{text}");
+    let ran = support::run(["live", "-i", "lo", "--write-baseline", "/proc/nowhere"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("/proc/nowhere: cannot be written"), "{}", ran.err);
+}
+
 /// Puts another file in a file's place, as editors do.
 fn replace(path: &Path, text: &str) {
     let beside: PathBuf = path.with_extension("new");
@@ -152,7 +268,7 @@ fn a_rotated_report_loses_no_record() {
     let capture = support::root().join("captures/demo.pcap");
     let arguments = ["-i", "vb", "--format", "ndjson", "-o", &output, "--rotate-size", "8K"];
     let mut run = net.watch("b", &[&arguments[..], &["--stats", "1"]].concat());
-    let sent = net.python("a", SENDER, &["va", capture.to_str().unwrap(), "1"]);
+    let sent = net.python("a", SENDER, &["va", "1", capture.to_str().unwrap()]);
     run.wait_for_frames(sent.parse().unwrap());
     run.signal("INT");
     run.end();
@@ -181,7 +297,7 @@ fn a_second_signal_ends_at_once() {
     let err = lines(child.0.stderr.take().unwrap());
     assert!(err.recv_timeout(PATIENCE).unwrap().contains("watching "));
     let capture = support::root().join("captures/demo.pcap");
-    net.python("a", SENDER, &["va", capture.to_str().unwrap(), "4"]);
+    net.python("a", SENDER, &["va", "4", capture.to_str().unwrap()]);
     let deadline = Instant::now() + PATIENCE;
     while child.0.try_wait().unwrap().is_none() {
         assert!(Instant::now() < deadline, "the run goes on");
@@ -293,4 +409,49 @@ fn the_service_unit_is_sound() {
     };
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !text.contains("portreeve.service:"), "{text}");
+}
+
+/// Sends SYNs from made-up addresses as fast as it goes, and says how many.
+const SYN_FLOOD: &str = r"
+import socket, struct, sys
+out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+out.bind((sys.argv[1], 0))
+ethernet = bytes.fromhex('020000007702' '020000007701' '0800')
+for number in range(int(sys.argv[2])):
+    mixed = number * 2654435761 & 0xffffffff
+    source = 0x0b000000 | mixed & 0xffffff
+    ip = struct.pack('>BBHHHBBHII', 0x45, 0, 40, 0, 0, 64, 6, 0, source, 0x0a4d0002)
+    tcp = struct.pack('>HHIIBBHHH', 1024 + number % 60000, mixed >> 18, mixed, 0, 0x50, 2, 65535, 0, 0)
+    out.send(ethernet + ip + tcp)
+print(number + 1)
+";
+
+#[test]
+fn a_flood_of_syns_stays_within_its_memory_and_raises_no_alert() {
+    const LIMIT: u64 = 192 << 20;
+    let Some(net) = Net::new() else { return };
+    for backend in ["auto", "pcap"] {
+        let arguments = ["-i", "va", "--format", "ndjson", "--stats", "1", "--backend", backend];
+        let mut run = net.watch("a", &[&arguments[..], &["--memory-limit", "192M"]].concat());
+        let sent: u64 = net.python("b", SYN_FLOOD, &["vb", "300000"]).parse().unwrap();
+        run.wait_for_frames(sent);
+        run.signal("INT");
+        run.end();
+        let summary = run.summary();
+        assert!(balanced(&summary["ledger"]["total"]) >= sent, "{backend}");
+        let peak = summary["run"]["peak_memory_bytes"].as_u64().unwrap();
+        assert!(peak <= LIMIT, "{backend}: {peak}");
+        assert!(run.records.iter().all(|record| record["event_type"] != "alert"), "{backend}");
+    }
+}
+
+#[test]
+fn a_run_that_saw_nothing_asks_whether_it_is_the_right_interface() {
+    let Some(net) = Net::new() else { return };
+    must(&["-n", &net.namespace("a"), "link", "add", "dummy0", "type", "veth"]);
+    let mut run = net.watch("a", &["-i", "dummy0", "--format", "ndjson", "--duration", "1"]);
+    assert_eq!(run.end(), 0);
+    assert!(run.words.iter().any(|line| line.contains("no packet came through dummy0")));
+    let time = run.records.last().unwrap()["timestamp"].as_str().unwrap();
+    assert!(!time.starts_with("1970"), "{time}");
 }

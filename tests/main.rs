@@ -25,6 +25,8 @@ mod policy;
 mod public;
 mod public_names;
 mod recorded;
+#[cfg(feature = "live")]
+mod renewal;
 mod sameness;
 mod scrub;
 mod secrets;

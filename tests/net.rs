@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -19,16 +18,18 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Hardware addresses of the two ends, without the last digit.
 pub(crate) const MAC: &str = "02:00:00:00:77:0";
 
-/// Sends the frames of a little-endian microsecond pcap file through an interface, and says how many.
+/// Sends the frames of little-endian microsecond pcap files through an interface, some times over, and says
+/// how many.
 pub(crate) const SENDER: &str = r"
 import socket, struct, sys
-name, path, repeats = sys.argv[1], sys.argv[2], int(sys.argv[3])
-data = open(path, 'rb').read()
-frames, at = [], 24
-while at < len(data):
-    size = struct.unpack_from('<I', data, at + 8)[0]
-    frames.append(data[at + 16:at + 16 + size])
-    at += 16 + size
+name, repeats, paths = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+frames = []
+for path in paths:
+    data, at = open(path, 'rb').read(), 24
+    while at < len(data):
+        size = struct.unpack_from('<I', data, at + 8)[0]
+        frames.append(data[at + 16:at + 16 + size])
+        at += 16 + size
 out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 out.bind((name, 0))
 sent = 0
@@ -305,7 +306,7 @@ pub(crate) fn balanced(ledger: &Value) -> u64 {
 
 /// What a report says, by what a file and a live run have in common.
 pub(crate) fn contents(records: &[Value]) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
-    let (mut alerts, mut flows) = (BTreeMap::new(), BTreeMap::new());
+    let (mut last, mut flows) = (BTreeMap::new(), BTreeMap::new());
     for record in records {
         let ends = ["src_ip", "src_port", "dest_ip", "dest_port", "proto", "app_proto", "vlan"]
             .map(|name| record[name].to_string())
@@ -314,7 +315,8 @@ pub(crate) fn contents(records: &[Value]) -> (BTreeMap<String, u64>, BTreeMap<St
             let finding = &record["portreeve"]["finding"];
             let name = format!("{ends} {} {}", finding["kind"], finding["severity"]);
             // The last one that goes out for a flow and kind holds.
-            alerts.insert(name, finding["count"].as_u64().unwrap());
+            let id = (record["flow_id"].as_u64(), finding["kind"].to_string());
+            last.insert(id, (name, finding["count"].as_u64().unwrap()));
         } else if record["event_type"] == "flow" {
             let flow = &record["flow"];
             let counts = ["pkts_toserver", "pkts_toclient", "bytes_toserver", "bytes_toclient"]
@@ -322,6 +324,10 @@ pub(crate) fn contents(records: &[Value]) -> (BTreeMap<String, u64>, BTreeMap<St
                 .join(" ");
             *flows.entry(format!("{ends} {counts} {}", flow["state"])).or_default() += 1;
         }
+    }
+    let mut alerts = BTreeMap::new();
+    for (name, count) in last.into_values() {
+        *alerts.entry(name).or_default() += count;
     }
     (alerts, flows)
 }

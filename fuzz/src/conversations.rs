@@ -56,6 +56,7 @@ impl Segments {
             side: from,
             outer: 0,
             counted_only: false,
+            merged: false,
         };
         let _ = self.shard.packet(&packet, &block.bytes, &tools());
     }

@@ -41,6 +41,7 @@ pub fn datagrams(data: &[u8]) {
                     side: sender,
                     outer: 0,
                     counted_only: false,
+                    merged: false,
                 };
                 if exchange.packet(&packet, &bytes, &tools) == Progress::Enough {
                     break;

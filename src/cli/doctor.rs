@@ -35,7 +35,9 @@ pub(super) fn run() -> Result<ExitCode> {
         (Some(_), false) if cfg!(feature = "live") => {
             "nothing: no permission to capture".to_owned()
         }
-        (Some(obstacle), false) => format!("nothing: no libpcap in this build, not eBPF: {obstacle}"),
+        (Some(obstacle), false) => {
+            format!("nothing: no libpcap in this build, not eBPF: {obstacle}")
+        }
     };
     let _ = writeln!(text, "would use     {used}");
     if !privileges::may_capture() {

@@ -141,6 +141,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         &mut watcher,
         options,
     )?;
+    for input in capture.source.inputs().iter().filter(|input| input.frames == 0) {
+        super::warn(&format!("no packet came through {}: is it the right interface?", input.name));
+    }
     run::write_baseline(&args.run, &watcher.known, summary.timestamp)?;
     watcher.service.say("STOPPING=1");
     Ok(exit_code(&summary))
@@ -278,6 +281,9 @@ impl Watcher for LiveWatcher<'_> {
             self.service.say("READY=1");
         }
         self.service.alive();
+        if output::reader_has_gone() {
+            return Err(Error::about("standard output", "its reader has gone away"));
+        }
         if self.signals.reload.swap(false, Ordering::Relaxed) {
             self.reload(carried);
         }

@@ -83,6 +83,16 @@ pub(super) fn width() -> usize {
     terminal_size::terminal_size_of(io::stdout()).map_or(WIDTH, |(width, _)| usize::from(width.0))
 }
 
+/// Tells whether standard output is a pipe that nobody reads any more, also while nothing is written.
+#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
+pub(super) fn reader_has_gone() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let out = io::stdout();
+    let mut asked = [PollFd::new(&out, PollFlags::empty())];
+    poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+        && asked[0].revents().contains(PollFlags::ERR)
+}
+
 /// Tells whether standard output takes colours: a terminal, and nobody objects (no-color.org).
 fn color() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never

@@ -39,7 +39,7 @@ pub(super) fn open(args: &Args, stop: &Arc<AtomicBool>) -> Result<Capture> {
                 },
             };
             let mut capture = pcap(args, stop)?;
-            capture.shown = format!("{} (not eBPF: {why_not})", capture.shown);
+            capture.shown = format!("{}, not eBPF: {why_not}", capture.shown);
             Ok(capture)
         }
     }
@@ -115,7 +115,11 @@ fn ebpf(args: &Args, stop: &Arc<AtomicBool>) -> Result<Capture> {
     Ok(Capture {
         source: Box::new(Ebpf::open(&names, &options)?),
         backend: "ebpf",
-        shown: format!("eBPF (kernel {}, {})", probe().kernel, if probe().tcx { "TCX" } else { "clsact" }),
+        shown: format!(
+            "eBPF (kernel {}, {})",
+            probe().kernel,
+            if probe().tcx { "TCX" } else { "clsact" }
+        ),
         needs: EBPF_CAPABILITIES | PCAP_CAPABILITIES,
         filter: None,
     })

@@ -3,10 +3,15 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use terminal_size::terminal_size_of;
+
 use crate::pipeline::live::Status;
 
 /// How often the line is written anew.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// Columns of a terminal that does not tell.
+const WIDTH: usize = 80;
 
 /// The line, and what it said last.
 pub(super) struct StatusLine {
@@ -31,7 +36,10 @@ impl StatusLine {
         if !self.is_terminal || self.at.elapsed() < EVERY {
             return;
         }
-        let line = line(status, &self.before, self.at.elapsed());
+        // A line that wraps could not be taken away.
+        let width = terminal_size_of(io::stderr()).map_or(WIDTH, |(width, _)| usize::from(width.0));
+        let mut line = line(status, &self.before, self.at.elapsed());
+        line.truncate(width.saturating_sub(1));
         (self.at, self.before, self.is_shown) = (Instant::now(), status.clone(), true);
         let mut err = io::stderr().lock();
         let _ = write!(err, "\r\x1b[K{line}").and_then(|()| err.flush());
@@ -52,8 +60,9 @@ fn line(now: &Status, before: &Status, interval: Duration) -> String {
     let packets = rate(now.frames, before.frames);
     let megabits = rate(now.wire_bytes, before.wire_bytes) * 8.0 / 1e6;
     let (flows, alerts, lost) = (now.flows_open, now.alerts, now.lost);
+    // What matters most comes first: a narrow terminal shows no more.
     format!(
-        "{packets:.0} packets/s  {megabits:.1} Mbit/s  {flows} flows  {alerts} findings  {lost} lost"
+        "{alerts} findings  {lost} lost  {packets:.0} packets/s  {megabits:.1} Mbit/s  {flows} flows"
     )
 }
 
@@ -75,7 +84,7 @@ mod tests {
         let before = Status { frames: 100, wire_bytes: 1_000, ..Status::default() };
         assert_eq!(
             line(&now, &before, Duration::from_secs(2)),
-            "100 packets/s  1.0 Mbit/s  7 flows  2 findings  1 lost"
+            "2 findings  1 lost  100 packets/s  1.0 Mbit/s  7 flows"
         );
     }
 }

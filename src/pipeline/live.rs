@@ -126,6 +126,8 @@ pub fn run(
     live.gathered.shards = shards;
     let status = live.status();
     watcher.make_way();
+    // A run without any packet has a time all the same.
+    live.gathered.front.span.get_or_insert_with(|| (time_of_day(), time_of_day()));
     let setting = watcher.setting();
     let latency = join::totals::published(&live.latency, true);
     let figures = || watcher.figures(&status, latency);

@@ -83,8 +83,13 @@ impl Run {
 /// Returns the hosts that are still there, by name.
 fn hosts(from: Ground<'_>, to: Ground<'_>) -> HashMap<HostId, HostId> {
     let id = |place: usize| place.try_into().ok().map(HostId);
-    let named: HashMap<&str, usize> =
-        to.site.hosts().iter().enumerate().map(|(place, host)| (host.name.as_str(), place)).collect();
+    let named: HashMap<&str, usize> = to
+        .site
+        .hosts()
+        .iter()
+        .enumerate()
+        .map(|(place, host)| (host.name.as_str(), place))
+        .collect();
     let pair = |(place, host): (usize, &crate::site::Host)| {
         Some((id(place)?, id(*named.get(host.name.as_str())?)?))
     };

@@ -20,6 +20,8 @@ pub(super) struct Watched {
     indices: Vec<u32>,
     /// It went away and has not come back.
     pub(super) is_gone: bool,
+    /// It is there, and down or without a carrier.
+    pub(super) is_down: bool,
     /// Times that it went away.
     absences: u32,
     frames: u64,
@@ -34,6 +36,7 @@ impl Watched {
             name: name.to_owned(),
             indices: vec![index],
             is_gone: false,
+            is_down: false,
             absences: 0,
             frames: 0,
             span: None,
@@ -53,7 +56,7 @@ impl Watched {
 
     /// Notes that it went away.
     pub(super) fn lose(&mut self) {
-        self.is_gone = true;
+        (self.is_gone, self.is_down) = (true, false);
         self.absences += 1;
         self.membership = None;
     }

@@ -347,6 +347,20 @@ impl Ebpf {
                     Err(_) => {}
                 }
             }
+            self.check_state(index);
+        }
+    }
+
+    /// Finds out whether an interface that is there went down, or is up again.
+    fn check_state(&mut self, index: usize) {
+        let watched = &mut self.giving.watched[index];
+        if watched.is_gone {
+            return;
+        }
+        let is_down = sys::is_down(&watched.name);
+        if std::mem::replace(&mut watched.is_down, is_down) != is_down {
+            let what = if is_down { "is down or has no carrier" } else { "is up again" };
+            self.notices.push_back(Error::about(&watched.name, what));
         }
     }
 

@@ -175,6 +175,12 @@ pub(super) fn exists(index: u32) -> bool {
     !found.is_null() || io::Error::last_os_error().raw_os_error() != Some(libc::ENXIO)
 }
 
+/// Tells whether an interface is down or has no carrier.
+pub(super) fn is_down(name: &str) -> bool {
+    let state = std::fs::read_to_string(format!("/sys/class/net/{name}/operstate"));
+    state.is_ok_and(|state| matches!(state.trim(), "down" | "lowerlayerdown"))
+}
+
 fn socket(domain: i32, kind: i32) -> io::Result<OwnedFd> {
     // SAFETY: no pointers; the descriptor that comes back is nobody else's.
     unsafe {
