@@ -44,7 +44,11 @@ fn a_token_between_a_real_client_and_server_is_found_at_once() {
     balanced(&summary["ledger"]["total"]);
     let sandbox = &summary["run"]["live"]["sandbox"];
     assert_eq!(sandbox["no_new_privs"], true);
-    assert_eq!(sandbox["capabilities"], serde_json::json!(["cap_net_raw"]));
+    let kept = match summary["run"]["live"]["backend"].as_str() {
+        Some("ebpf") => &["cap_net_admin", "cap_net_raw", "cap_perfmon", "cap_bpf"][..],
+        _ => &["cap_net_raw"],
+    };
+    assert_eq!(sandbox["capabilities"], serde_json::json!(kept));
     assert_eq!(sandbox["core_dumps_off"], true);
     let text: String = run.records.iter().map(Value::to_string).collect();
     assert!(!text.contains("c4n4ry"), "a token in the report");
@@ -342,11 +346,12 @@ fn the_duration_ends_the_run() {
 
 /// Prepares a run without the right to capture; `None`, visibly, where it cannot be taken away.
 fn without_permission(arguments: &[&str]) -> Option<Command> {
+    const CAPTURING: &str = "-net_raw,-net_admin,-bpf,-perfmon,-sys_admin";
     let mut command = Command::new("setpriv");
-    command.args(["--bounding-set", "-net_raw", "--inh-caps", "-net_raw"]);
+    command.args(["--bounding-set", CAPTURING, "--inh-caps", CAPTURING]);
     command.arg(env!("CARGO_BIN_EXE_portreeve")).args(arguments).stdin(Stdio::null());
     let mut probe = Command::new("setpriv");
-    let able = probe.args(["--bounding-set", "-net_raw", "true"]).stderr(Stdio::null()).status();
+    let able = probe.args(["--bounding-set", CAPTURING, "true"]).stderr(Stdio::null()).status();
     if able.is_ok_and(|status| status.success()) {
         return Some(command);
     }

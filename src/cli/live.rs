@@ -129,7 +129,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         is_ready: false,
     };
     let options = watching::Options {
-        memory_limit: args.run.memory_limit,
+        memory_limit: args.run.memory_limit.saturating_sub(capture.memory),
         stats_every: Duration::from_secs(args.stats),
         ask_every: watching::ASK_EVERY,
     };

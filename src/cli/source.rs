@@ -21,6 +21,8 @@ pub(super) struct Capture {
     pub(super) shown: String,
     /// Capabilities that it needs to take an interface up again.
     pub(super) needs: CapabilitySet,
+    /// Bytes that it takes beside its buffers; the flows have less.
+    pub(super) memory: u64,
     /// What it leaves to the pipeline to filter.
     pub(super) filter: Option<FrameFilter>,
 }
@@ -82,6 +84,7 @@ fn pcap(args: &Args, stop: &Arc<AtomicBool>) -> Result<Capture> {
         backend: "libpcap",
         shown: libpcap_version(),
         needs: PCAP_CAPABILITIES,
+        memory: 0,
         filter: None,
     })
 }
@@ -94,7 +97,7 @@ fn pcap(_args: &Args, _stop: &Arc<AtomicBool>) -> Result<Capture> {
 
 #[cfg(all(feature = "ebpf", target_os = "linux"))]
 fn ebpf(args: &Args, stop: &Arc<AtomicBool>) -> Result<Capture> {
-    use crate::capture::ebpf::{Ebpf, Options, probe};
+    use crate::capture::ebpf::{Ebpf, OWN_MEMORY, Options, probe};
     use crate::capture::privileges::{EBPF_CAPABILITIES, PCAP_CAPABILITIES};
     if args.run.filter.is_some() {
         return Err(Error::about("--filter", "the eBPF backend counts before any filter")
@@ -121,6 +124,7 @@ fn ebpf(args: &Args, stop: &Arc<AtomicBool>) -> Result<Capture> {
             if probe().tcx { "TCX" } else { "clsact" }
         ),
         needs: EBPF_CAPABILITIES | PCAP_CAPABILITIES,
+        memory: OWN_MEMORY,
         filter: None,
     })
 }

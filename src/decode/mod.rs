@@ -491,13 +491,8 @@ impl Decoder {
 
 /// Leaves of a packet what adds to counters.
 fn count_only(packet: Packet) -> Packet {
-    Packet {
-        payload: Span::default(),
-        cut_len: 0,
-        tcp: TcpHeader::default(),
-        counted_only: true,
-        ..packet
-    }
+    let (payload, tcp) = (Span::default(), TcpHeader::default());
+    Packet { payload, cut_len: 0, tcp, counted_only: true, ..packet }
 }
 
 #[cfg(test)]

@@ -36,6 +36,10 @@ use load::Loaded;
 
 pub use probe::{Support, probe};
 
+/// Bytes that the backend takes beside its ring: the kernel's type data while it loads, and a reading of
+/// the whole table of flows.
+pub const OWN_MEMORY: u64 = 48 << 20;
+
 /// The name that stands for all interfaces elsewhere; this backend does not know it.
 pub const ANY: &str = "any";
 
@@ -117,10 +121,19 @@ impl Default for Options {
 /// What the kernel's sums were at one time; given when the ring was read up to there.
 struct Snapshot {
     time_ns: u64,
-    /// What has news, or may go.
+    /// What has news.
     flows: Vec<(KernelKey, KernelFlow)>,
+    /// What may go. In a flood these are all, and hardly one has news.
+    idle: Vec<Idle>,
     /// How many flows the kernel holds.
     total: usize,
+}
+
+/// A flow that the kernel may forget.
+struct Idle {
+    key: KernelKey,
+    last_ns: u64,
+    is_dying: bool,
 }
 
 /// How far the end of the capture has come.
@@ -281,11 +294,14 @@ impl Ebpf {
         let Self { batches, loaded, giving, pressure, .. } = self;
         let pressure = *pressure;
         let now_ns = sys::monotonic_ns();
-        let mut snapshot = Snapshot { time_ns: 0, flows: Vec::new(), total: 0 };
+        let mut snapshot = Snapshot { time_ns: 0, flows: Vec::new(), idle: Vec::new(), total: 0 };
         let read = batches.read(loaded.flows.fd().as_fd(), |key, flow| {
             snapshot.total += 1;
-            let may_go = flow.state == DYING || is_idle(&flow, is_udp(&key), now_ns, pressure);
-            if may_go || giving.has_news(&key, &flow) {
+            let is_dying = flow.state == DYING;
+            if is_dying || is_idle(&flow, is_udp(&key), now_ns, pressure) {
+                snapshot.idle.push(Idle { key, last_ns: flow.last_ns, is_dying });
+            }
+            if giving.has_news(&key, &flow) {
                 snapshot.flows.push((key, flow));
             }
         });
@@ -304,13 +320,11 @@ impl Ebpf {
     /// Lets the kernel forget idle flows whose sums were given: dying first, so that nobody counts in
     /// them any more, and gone at the next snapshot.
     fn forget_idle(&mut self, snapshot: &Snapshot) {
-        for (key, flow) in &snapshot.flows {
-            if flow.state == DYING {
-                if self.order(Order::Bury, key) {
-                    self.giving.forget(key);
-                }
-            } else if is_idle(flow, is_udp(key), snapshot.time_ns, self.pressure) {
-                self.order(Order::Die(flow.last_ns), key);
+        for Idle { key, last_ns, is_dying } in &snapshot.idle {
+            if !is_dying {
+                self.order(Order::Die(*last_ns), key);
+            } else if self.order(Order::Bury, key) {
+                self.giving.forget(key);
             }
         }
         self.muted.retain(|_, muted_ns| muted_ns.saturating_add(MUTED_NS) > snapshot.time_ns);
