@@ -438,7 +438,7 @@ fn a_flood_of_syns_stays_within_its_memory_and_raises_no_alert() {
     for backend in ["auto", "pcap"] {
         let arguments = ["-i", "va", "--format", "ndjson", "--stats", "1", "--backend", backend];
         let mut run = net.watch("a", &[&arguments[..], &["--memory-limit", "192M"]].concat());
-        let sent: u64 = net.python("b", SYN_FLOOD, &["vb", "300000"]).parse().unwrap();
+        let sent: u64 = net.python("b", SYN_FLOOD, &["vb", "60000"]).parse().unwrap();
         run.wait_for_frames(sent);
         run.signal("INT");
         run.end();

@@ -1,5 +1,6 @@
 //! Every flow judged, and the findings as published.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::across::Across;
@@ -263,6 +264,9 @@ impl<'a> Join<'a> {
         told: &mut Told,
         outputs: &mut Outputs,
     ) -> Result<()> {
+        if findings.flows.is_empty() {
+            return Ok(());
+        }
         let desk = self.desk();
         let Setting { policy, site, past, .. } = self.setting;
         let mut of_flow = Vec::new();
@@ -299,7 +303,8 @@ impl<'a> Join<'a> {
         told: &mut Told,
         outputs: &mut Outputs,
     ) -> Result<Vec<Timestamp>> {
-        let desk = self.desk();
+        // Mostly nothing is new that a rule speaks of.
+        let desk = OnceCell::new();
         let Setting { policy, site, past, .. } = self.setting;
         let (mut seen, mut of_flow) = (Vec::new(), Vec::new());
         for flow in 0..self.places.len() {
@@ -321,7 +326,8 @@ impl<'a> Join<'a> {
                 let baseline =
                     past.state(|| Key::of(policy, &finding, &subject), finding.last.time);
                 let alert = Alert { finding: &finding, cover, baseline, update: false };
-                self.write_alert(&alert, &view, tagged, (&desk, &around), outputs)?;
+                let desk = desk.get_or_init(|| self.desk());
+                self.write_alert(&alert, &view, tagged, (desk, &around), outputs)?;
             }
         }
         Ok(seen)
