@@ -168,9 +168,6 @@ impl Http {
 
     /// Looks at what begins between two messages.
     fn start(&mut self, held: &[u8]) -> Step {
-        if let Some(step) = proxy_line(held) {
-            return step;
-        }
         let blank = held.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         if blank > 0 {
             return Step::Show(held[..blank].to_vec());
@@ -357,23 +354,4 @@ fn extension(bytes: &[u8]) -> Vec<u8> {
         out[0] = b';';
     }
     out
-}
-
-/// Shows the line that a proxy puts before everything: addresses and ports (the PROXY protocol).
-fn proxy_line(held: &[u8]) -> Option<Step> {
-    const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-    if held.starts_with(BINARY) {
-        let header = held.first_chunk::<16>()?;
-        let len = u64::from(u16::from_be_bytes([header[14], header[15]]));
-        return Some(Step::Pass(header.to_vec(), len, true));
-    }
-    if !held.starts_with(b"PROXY ") {
-        return None;
-    }
-    let Some(end) = held.iter().take(108).position(|byte| *byte == b'\n') else {
-        return (held.len() < 108).then_some(Step::More);
-    };
-    let line = &held[6..=end];
-    let is_plain = |byte: &u8| byte.is_ascii_hexdigit() || b".: TCPUNKOW\r\n".contains(byte);
-    line.iter().all(is_plain).then(|| Step::Show(held[..=end].to_vec()))
 }

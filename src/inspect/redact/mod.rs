@@ -262,7 +262,8 @@ impl Half {
         self.look_len = 0;
         while !self.held.is_empty() || matches!(&self.reader, Reader::Http(http) if http.is_over())
         {
-            match self.reader.step(&self.held) {
+            let lead = if self.at == 0 { records::proxy_header(&self.held) } else { None };
+            match lead.unwrap_or_else(|| self.reader.step(&self.held)) {
                 Step::More if self.held.len() > HELD_LEN_MAX => return self.stop(),
                 Step::More => {
                     if self.held.len() > LOOK_LEN_MAX {

@@ -63,7 +63,8 @@ fn connect(content: &[u8]) -> Vec<u8> {
         1 + if has_will { 2 } else { 0 } + usize::from(flags >> 7) + usize::from(flags >> 6 & 1);
     for field in 0..fields {
         let before_will = field == 1 && has_will;
-        if version >= 5 && (field == 0 && at == fixed_end || before_will) {
+        // A bridge sets the highest bit.
+        if version & 0x7f >= 5 && (field == 0 && at == fixed_end || before_will) {
             let Some((count, len)) = properties(at) else { return out };
             show(&mut out, at, at + count);
             at += count + len;

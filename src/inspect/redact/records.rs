@@ -1,6 +1,7 @@
 //! TLS, SSH and syslog: records and lines that say how long they are.
 
 use super::{FILL, Step, filled};
+use crate::inspect::proxy::{self, Lead};
 
 /// The longest record (RFC 8446 §5.2, with what RFC 5246 §6.2.3 allows more).
 const RECORD_LEN_MAX: usize = (1 << 14) + 2_048;
@@ -125,4 +126,27 @@ pub(super) fn syslog_line(line: &[u8]) -> Vec<u8> {
         shown[..end].copy_from_slice(&line[..end]);
     }
     shown
+}
+
+/// Shows what a load balancer puts before a connection's own bytes: addresses and ports, and no word of what
+/// version 2 adds to them (the PROXY protocol).
+pub(super) fn proxy_header(held: &[u8]) -> Option<Step> {
+    const HEADER_LEN: usize = 16;
+    let len = match proxy::lead(held) {
+        Lead::Header(len) => len,
+        Lead::Partial => return Some(Step::More),
+        Lead::None => return None,
+    };
+    let mut out = held[..len].to_vec();
+    if held[0] == b'P' {
+        let is_plain = |byte: &u8| byte.is_ascii_hexdigit() || b".: TCPUNKOWRXY\r\n".contains(byte);
+        return out.iter().all(is_plain).then_some(Step::Show(out));
+    }
+    let addresses_len = match held[HEADER_LEN - 3] >> 4 {
+        1 => 12,
+        2 => 36,
+        _ => 0,
+    };
+    out.iter_mut().skip(HEADER_LEN + addresses_len).for_each(|byte| *byte = FILL);
+    Some(Step::Show(out))
 }

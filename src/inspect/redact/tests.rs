@@ -91,6 +91,7 @@ fn http_streams() -> Vec<Vec<u8>> {
         "\r\n\r\nAuthorization: Bearer $\r\n\r\n",
         "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET /?k=$ HTTP/1.1\r\n\r\n",
         "PROXY $\r\nGET / HTTP/1.1\r\n\r\n",
+        "\r\n\r\n\0\r\nQUIT\n!\u{11}\0\u{22}abcdefghijkl$GET / HTTP/1.1\r\n\r\n",
     ] {
         // As a header's name the secret is no secret, and a word of a path neither.
         let head = head.replace("\r\n$: ", "\r\nname: ").replace("/$/", "/b1C2d3E4f5/");
