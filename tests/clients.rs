@@ -118,7 +118,7 @@ impl Frame {
         let is_decoy = |word: &&[u8]| {
             word.starts_with(b"CANARY-") && word.windows(6).any(|it| it == b"-decoy")
         };
-        payload.split(|byte| byte.is_ascii_whitespace()).filter(is_decoy).count() as u64
+        payload.split(u8::is_ascii_whitespace).filter(is_decoy).count() as u64
     }
 
     /// Returns source and destination port.
@@ -292,9 +292,9 @@ fn uninspected(gathered: &Gathered) -> Vec<&'static str> {
 
 impl Recording {
     /// Proves that other frames of the same traffic show what was sent, and nothing else.
-    fn shows_the_same(&self, what: &str, frames: Vec<Frame>) {
+    fn shows_the_same(&self, what: &str, frames: &[Frame]) {
         for workers in [0, 2] {
-            let gathered = read(frames.clone(), workers);
+            let gathered = read(frames.to_vec(), workers);
             assert_eq!(counts(&gathered), self.sent, "{}, {what}", self.name);
             assert_eq!(
                 names(&gathered),
@@ -328,7 +328,7 @@ impl Recording {
 fn every_credential_counts_as_its_sender_logged_it() {
     for recording in recordings() {
         assert!(recording.sent["plaintext-bearer"] > 30, "{}", recording.name);
-        recording.shows_the_same("as recorded", recording.frames.clone());
+        recording.shows_the_same("as recorded", &recording.frames.clone());
     }
 }
 
@@ -337,21 +337,21 @@ fn out_of_order_and_repeated_it_counts_the_same() {
     for recording in recordings() {
         let mut swapped = recording.frames.clone();
         swapped.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
-        recording.shows_the_same("neighbours swapped", swapped);
-        recording.shows_the_same("each twice", recording.many(|it| vec![it.clone(), it.clone()]));
+        recording.shows_the_same("neighbours swapped", &swapped);
+        recording.shows_the_same("each twice", &recording.many(|it| vec![it.clone(), it.clone()]));
         // A mirror of both ports of a connection: the other copy comes behind the next frames.
         let mut mirrored = Vec::new();
         for (at, frame) in recording.frames.iter().enumerate() {
             mirrored.push(frame.clone());
             mirrored.extend(at.checked_sub(3).map(|early| recording.frames[early].clone()));
         }
-        recording.shows_the_same("mirrored twice", mirrored);
+        recording.shows_the_same("mirrored twice", &mirrored);
         let again = recording.many(|it| {
             let len = it.payload().len();
             let (one, two) = (it.part(0, len / 2), it.part(len / 3, len));
             if len > 2 { vec![one, it.clone(), two] } else { vec![it.clone()] }
         });
-        recording.shows_the_same("sent again in overlapping parts", again);
+        recording.shows_the_same("sent again in overlapping parts", &again);
     }
 }
 
@@ -364,7 +364,7 @@ fn cut_into_other_segments_it_counts_the_same() {
             }
             recording.shows_the_same(
                 &format!("segments of {len} bytes"),
-                recording.many(|it| it.pieces(len)),
+                &recording.many(|it| it.pieces(len)),
             );
         }
         let backward = recording.many(|it| {
@@ -372,7 +372,7 @@ fn cut_into_other_segments_it_counts_the_same() {
             pieces.reverse();
             pieces
         });
-        recording.shows_the_same("segments backward", backward);
+        recording.shows_the_same("segments backward", &backward);
         // What offload makes of segments that follow one another.
         let mut joined: Vec<Frame> = Vec::new();
         for frame in &recording.frames {
@@ -392,25 +392,25 @@ fn cut_into_other_segments_it_counts_the_same() {
             }
         }
         assert!(joined.len() < recording.frames.len());
-        recording.shows_the_same("segments joined", joined);
+        recording.shows_the_same("segments joined", &joined);
     }
 }
 
 #[test]
 fn in_vlans_tunnels_fragments_and_over_ipv6_it_counts_the_same() {
     for recording in recordings() {
-        recording.shows_the_same("in a VLAN", recording.each(|it| it.tagged(&[0x81, 0, 0, 7])));
+        recording.shows_the_same("in a VLAN", &recording.each(|it| it.tagged(&[0x81, 0, 0, 7])));
         let tags = [0x88, 0xa8, 0, 7, 0x81, 0, 0, 9];
-        recording.shows_the_same("in two VLANs", recording.each(|it| it.tagged(&tags)));
-        recording.shows_the_same("over IPv6", recording.each(Frame::over_ipv6));
-        recording.shows_the_same("in VXLAN", recording.each(Frame::over_vxlan));
+        recording.shows_the_same("in two VLANs", &recording.each(|it| it.tagged(&tags)));
+        recording.shows_the_same("over IPv6", &recording.each(Frame::over_ipv6));
+        recording.shows_the_same("in VXLAN", &recording.each(Frame::over_vxlan));
         let mut id = 0;
         let mut fragments = Vec::new();
         for frame in &recording.frames {
             id += 1;
             fragments.extend(frame.fragments(id));
         }
-        recording.shows_the_same("in fragments", fragments);
+        recording.shows_the_same("in fragments", &fragments);
     }
 }
 
@@ -446,7 +446,7 @@ fn joined_behind_the_handshake_it_counts_the_same() {
     for recording in recordings() {
         let opens = |frame: &&Frame| frame.flags() & SYN != 0;
         let frames = recording.frames.iter().filter(|it| !opens(it)).cloned().collect();
-        recording.shows_the_same("without handshakes", frames);
+        recording.shows_the_same("without handshakes", &frames);
     }
 }
 
@@ -485,7 +485,7 @@ fn what_begins_behind_the_place_where_a_connection_is_joined_counts() {
                 if is_http1
                     && frames[at].is_clients()
                     && frames[at].decoys() == 0
-                    && methods.iter().any(|it| starts(&it))
+                    && methods.iter().any(|it| starts(it))
                 {
                     boundaries += 1;
                     assert_eq!(before + behind, total, "{what}");

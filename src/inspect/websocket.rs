@@ -177,7 +177,8 @@ fn chain(bytes: &[u8], from_client: bool) -> Chain {
             Head::Need(_) => return Chain::Open,
             Head::Bad => return Chain::No,
         };
-        if count == 0 && (rest[0] & 0x80 == 0 || rest[0] & 0x0f == 0 || payload_len == 0) {
+        let is_continued = matches!(rest[0] & 0x0f, 0);
+        if count == 0 && (rest[0] & 0x80 == 0 || is_continued || payload_len == 0) {
             // Zeros look like frames without an end.
             return Chain::No;
         }
@@ -209,12 +210,12 @@ fn is_text(payload: &[u8], mask: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::Protocol;
     use crate::inspect::probe::Outcome;
     use crate::inspect::testing::{
         CLIENT, SERVER, Talk, from_client, probe, probe_from, read_with, same_in_all_pieces,
         survives_mutations,
     };
+    use crate::inspect::{Options, Protocol};
 
     fn frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
         let mut bytes = vec![first];
@@ -222,11 +223,11 @@ mod tests {
         match payload.len() {
             len @ 0..=125 => bytes.push(bit | u8::try_from(len).unwrap()),
             len @ 126..=0xffff => {
-                bytes.push(bit | 126);
+                bytes.push(bit | 0x7e);
                 bytes.extend(u16::try_from(len).unwrap().to_be_bytes());
             }
             len => {
-                bytes.push(bit | 127);
+                bytes.push(bit | 0x7f);
                 bytes.extend((len as u64).to_be_bytes());
             }
         }
@@ -266,7 +267,7 @@ mod tests {
     #[test]
     fn a_few_frames_of_the_client_are_enough_and_none_presents_anything() {
         let begin = || WebSocket::new(CLIENT);
-        let (facts, enough) = read_with(begin(), &talk(), &Default::default());
+        let (facts, enough) = read_with(begin(), &talk(), &Options::default());
         assert_eq!(enough, Some(4));
         assert!(facts.evidence.is_empty() && facts.requests == 0);
         let mut short = talk();
@@ -274,14 +275,14 @@ mod tests {
         short[2].1.truncate(40);
         same_in_all_pieces(begin, &short);
         let pushes: Talk = (0..9).map(|_| (SERVER, frame(0x81, REQUEST, None))).collect();
-        assert_eq!(read_with(begin(), &pushes, &Default::default()).1, Some(8));
+        assert_eq!(read_with(begin(), &pushes, &Options::default()).1, Some(8));
         survives_mutations(begin, &short);
     }
 
     #[test]
     fn what_is_no_frame_behind_a_handshake_is_nothing() {
         let talk = [(SERVER, frame(0x81, b"hello", None)), (CLIENT, REQUEST.to_vec())];
-        let (facts, enough) = read_with(WebSocket::new(CLIENT), &talk, &Default::default());
+        let (facts, enough) = read_with(WebSocket::new(CLIENT), &talk, &Options::default());
         assert!(facts.evidence.is_empty() && enough == Some(2));
     }
 
