@@ -445,7 +445,7 @@ fn the_servers_direction_alone_presents_nothing() {
 fn joined_behind_the_handshake_it_counts_the_same() {
     for recording in recordings() {
         let opens = |frame: &&Frame| frame.flags() & SYN != 0;
-        let frames = recording.frames.iter().filter(|it| !opens(it)).cloned().collect();
+        let frames: Vec<_> = recording.frames.iter().filter(|it| !opens(it)).cloned().collect();
         recording.shows_the_same("without handshakes", &frames);
     }
 }
