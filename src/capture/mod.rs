@@ -137,6 +137,8 @@ pub struct FlowCount {
     pub lost: u64,
     /// Some of the packets were joined by offload; they count as on the wire.
     pub merged: bool,
+    /// A bit a side, the lower one's lowest, that is known to have ended, though no frame of its end is given.
+    pub ended: u8,
     /// Begins another flow than the one known by this key: no frame of its opening is given.
     pub opens: bool,
     /// Initial sequence number of this side, where a kernel saw it.

@@ -268,6 +268,7 @@ impl Table {
         flow.marks |= u8::from(count.merged) * Flow::MERGED;
         if packet.key.transport() == Transport::Tcp {
             flow.tcp.counted(packet.side, count.isn, count.next_seq);
+            flow.tcp.ended(count.ended);
         }
         number
     }

@@ -151,6 +151,13 @@ impl Tcp {
         }
     }
 
+    /// Learns which sides ended in packets that nobody saw: a bit a side, the lower one's lowest.
+    pub fn ended(&mut self, sides: u8) {
+        for side in Side::BOTH.into_iter().filter(|side| sides >> side.index() & 1 == 1) {
+            self.sides[side.index()].done.add(Done::FIN);
+        }
+    }
+
     /// A reset counts only in window (RFC 5961 §3.2), or as the answer to a SYN.
     fn reset_counts(&self, packet: &Packet) -> bool {
         let (side, other) = (self.side(packet.side), self.side(packet.side.other()));

@@ -151,6 +151,16 @@ fn a_long_idle_tcp_connection_stays_one_flow_and_a_udp_exchange_does_not() {
     assert_eq!(table.len(), 3, "the third datagram came 181 seconds after the second");
 }
 
+#[test]
+fn a_connection_whose_end_was_only_counted_is_over() {
+    let (mut table, numbers) = table_of(&handshake(1000));
+    let data = tcp(CLIENT, SERVER, ACK, 1001, 9001, 100);
+    for (ended, is_over) in [(1, false), (2, true)] {
+        table.count(&data, &FlowCount { ended, ..count_of(&data, 1) });
+        assert_eq!(table.flow(numbers[0]).is_over(Timestamp(0)), is_over);
+    }
+}
+
 /// What a kernel says of packets that it gave in no frame.
 fn count_of(packet: &Packet, packets: u64) -> FlowCount {
     FlowCount {
@@ -162,6 +172,7 @@ fn count_of(packet: &Packet, packets: u64) -> FlowCount {
         bytes: packets * 100,
         lost: 0,
         merged: false,
+        ended: 0,
         opens: false,
         isn: None,
         next_seq: None,

@@ -172,6 +172,7 @@ impl Giving {
                 bytes,
                 lost,
                 merged: !is_former && flow.merged,
+                ended: if is_former { 0 } else { flow.ended },
                 opens,
                 isn: known(flow.isn_known).then_some(flow.isn[side]),
                 next_seq: known(flow.next_known).then_some(flow.next[side]),

@@ -47,10 +47,15 @@ pub(super) struct KernelFlow {
     pub(super) next_known: u8,
     /// Offload joined some of the packets.
     pub(super) merged: bool,
+    /// A bit a side whose FIN was lost; both for RST.
+    pub(super) ended: u8,
 }
 
 /// The bit of `struct flow`'s `seen` that tells of offload.
 const SEEN_MERGED: u8 = 16;
+
+/// The lower of the bits that tell of ends which were lost.
+const SEEN_END_LOST: u8 = 32;
 
 /// A flow that the program counts.
 pub(super) const LIVE: u32 = 0;
@@ -143,7 +148,9 @@ impl KernelFlow {
         flow.isn_known = r.u8();
         flow.closed = r.u8();
         flow.next_known = r.u8();
-        flow.merged = r.u8() & SEEN_MERGED != 0;
+        let seen = r.u8();
+        flow.merged = seen & SEEN_MERGED != 0;
+        flow.ended = seen / SEEN_END_LOST & 3;
         flow
     }
 }

@@ -533,6 +533,10 @@ INLINE int handle(struct __sk_buff *skb, int is_ip)
 		return NEXT;
 	}
 	flow->to_tell = 1;
+	if (packet.flags & RST)
+		flow->seen |= SEEN_END_LOST | SEEN_END_LOST << 1;
+	else if (packet.flags & FIN)
+		flow->seen |= SEEN_END_LOST << (packet.side & 1);
 	count(skb, flow, &packet, !flow->muted && packet.payload_len > 0);
 	return NEXT;
 }

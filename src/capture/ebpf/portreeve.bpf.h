@@ -92,12 +92,13 @@ struct flow {
 	u8 isn_known; /* a bit a side */
 	u8 closed;    /* a bit a side that sent FIN; both for RST */
 	u8 next_known;
-	u8 seen;    /* two bits a side: a bare acknowledgement was handed up, a packet with payload; SEEN_MERGED */
+	u8 seen;    /* two bits a side: a bare acknowledgement was handed up, a packet with payload; SEEN_… */
 	u8 to_tell; /* the ring must tell the sums before the next frame */
 };
 
-/* Offload joined packets that were counted: the wire carried more of them. */
-enum { SEEN_MERGED = 16 };
+/* Offload joined packets that were counted: the wire carried more of them. A bit a side whose FIN found no room
+ * in the ring; both for RST. */
+enum { SEEN_MERGED = 16, SEEN_END_LOST = 32 };
 
 enum { RECORD_FRAME = 1, RECORD_COUNTS = 2 };
 
