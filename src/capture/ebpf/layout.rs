@@ -150,7 +150,7 @@ impl KernelFlow {
         flow.next_known = r.u8();
         let seen = r.u8();
         flow.merged = seen & SEEN_MERGED != 0;
-        flow.ended = seen / SEEN_END_LOST & 3;
+        flow.ended = (seen / SEEN_END_LOST) & 3;
         flow
     }
 }
