@@ -485,7 +485,7 @@ fn what_begins_behind_the_place_where_a_connection_is_joined_counts() {
                 if is_http1
                     && frames[at].is_clients()
                     && frames[at].decoys() == 0
-                    && methods.iter().any(|it| starts(it))
+                    && methods.iter().any(starts)
                 {
                     boundaries += 1;
                     assert_eq!(before + behind, total, "{what}");

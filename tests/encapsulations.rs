@@ -90,8 +90,8 @@ fn encapsulations_of_real_captures_are_those_of_tshark_but_for_what_has_a_reason
         for (theirs, kind) in KINDS {
             let theirs = number(&truth["encap_frames"][theirs]);
             let ours = ours.get(kind).copied().unwrap_or(0);
-            let found = |row: &&(&str, &str, u64, u64, &str)| (row.0, row.1) == (name, kind);
-            if let Some(at) = accepted.iter().position(|row| found(&row)) {
+            let found = |row: &(&str, &str, u64, u64, &str)| (row.0, row.1) == (name, kind);
+            if let Some(at) = accepted.iter().position(|row| found(row)) {
                 let row = accepted.swap_remove(at);
                 if (row.2, row.3) == (ours, theirs) {
                     continue;

@@ -97,13 +97,13 @@ fn what_a_host_has_beside_its_product_is_told() {
     let findings = |kind: &str| -> Vec<(String, u64)> {
         let alerts = of_type(&records, "alert");
         let alerts = alerts.iter().filter(|alert| own(alert, "finding")["kind"] == kind);
-        let place = |alert: &&Value| {
+        let place = |alert: &Value| {
             (
                 alert["dest_ip"].as_str().unwrap().to_owned(),
                 alert["dest_port"].as_u64().unwrap_or(0),
             )
         };
-        alerts.map(|alert| place(&alert)).collect()
+        alerts.map(|alert| place(alert)).collect()
     };
 
     let manager = host("10.30.1.10");

@@ -75,6 +75,7 @@ fn ebpf() -> String {
 
 /// Returns why there is no eBPF backend.
 #[cfg(not(any(feature = "live", all(feature = "ebpf", target_os = "linux"))))]
+#[expect(clippy::unnecessary_wraps, reason = "as where there is one")]
 fn against_ebpf(_interfaces: &[String], _has_filter: bool) -> Option<String> {
     Some("not in this build".to_owned())
 }

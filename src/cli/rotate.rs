@@ -25,6 +25,7 @@ pub(super) struct Reopener {
     next: Arc<Mutex<Option<File>>>,
 }
 
+#[cfg_attr(not(feature = "live"), expect(dead_code, reason = "only live runs are told to"))]
 impl Reopener {
     /// Opens the file anew; what is written from the next line on goes there. What is no regular file, as a
     /// device or a pipe, stays as it is.

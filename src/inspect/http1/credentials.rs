@@ -344,8 +344,8 @@ impl Presented {
 
 /// Tells whether a header whose name begins so, in lower case, frames a message or may present something.
 #[inline]
-fn wants(name: &[u8; 2]) -> bool {
-    Framing::wants(name) || matches!(name, b"ap" | b"au" | b"in" | b"pr" | b"x-")
+fn wants(name: [u8; 2]) -> bool {
+    Framing::wants(name) || matches!(&name, b"ap" | b"au" | b"in" | b"pr" | b"x-")
 }
 
 /// Tells whether a cookie is a session of these products: the servlet container's, the single sign-on's of

@@ -106,8 +106,8 @@ pub(in crate::inspect) enum Coding {
 impl Framing {
     /// Tells whether a header whose name begins so, in lower case, may frame a message.
     #[inline]
-    pub(super) fn wants(name: &[u8; 2]) -> bool {
-        matches!(name, b"co" | b"ex" | b"se" | b"tr" | b"up")
+    pub(super) fn wants(name: [u8; 2]) -> bool {
+        matches!(&name, b"co" | b"ex" | b"se" | b"tr" | b"up")
     }
 
     /// Notes a header that frames the message; others are left alone.
@@ -282,7 +282,7 @@ pub(super) fn whole_lines(bytes: &[u8]) -> usize {
 pub(super) fn for_each_line<'a>(
     head: &'a [u8],
     mut first: impl FnMut(&'a [u8]),
-    wants: impl Fn(&[u8; 2]) -> bool,
+    wants: impl Fn([u8; 2]) -> bool,
     mut each: impl FnMut(&'a [u8], Cow<'a, [u8]>),
 ) -> Option<usize> {
     let mut is_first = true;
@@ -298,7 +298,7 @@ pub(super) fn for_each_line<'a>(
         if !was_first
             && !is_folded
             && let [a @ 0x21..=0x7e, b, ..] = line
-            && !wants(&[a | 0x20, b | 0x20])
+            && !wants([a | 0x20, b | 0x20])
         {
             continue;
         }

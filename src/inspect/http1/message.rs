@@ -177,7 +177,7 @@ impl Http1 {
         head::for_each_line(
             head,
             |_| {},
-            |name| name == b"lo",
+            |name| name == *b"lo",
             |name, value| {
                 if name.eq_ignore_ascii_case(b"location") {
                     issued.redirected(&value, at, context);
