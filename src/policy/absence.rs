@@ -11,7 +11,7 @@ use crate::site::{HostId, ZoneId};
 /// A flow that the deployment needs, and that was never seen to succeed though both ends were seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absence {
-    /// The rule that names it: an index into [`Policy::rules`].
+    /// The rule that names it: an index into [`super::Policy::rules`].
     pub rule: usize,
     /// How grave that is.
     pub severity: Severity,
