@@ -344,7 +344,7 @@ const OPAQUE: &[u8] = b"\xfe\xca\x00\x01\x02\x03\xfe\xca\x00\x01\x02\x03\xfe\xca
 /// An opaque conversation of as many requests as the argument says, on a local port of its own.
 const OPAQUE_CLIENT: &str = r"
 import socket, sys
-def opaque(port, requests, local=0, len=1000):
+def opaque(port, requests, local=0, len=1000, drain=False):
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
@@ -354,6 +354,9 @@ def opaque(port, requests, local=0, len=1000):
         s.sendall(b'\xfe\xca\0\1' * (len // 4))
         s.recv(65536)
         yield
+    if drain:
+        s.shutdown(socket.SHUT_WR)
+        while s.recv(65536): pass
     s.close()
 ";
 
@@ -543,8 +546,9 @@ fn what_offload_merged_is_counted_as_on_the_wire() {
         let dump = Dump::start();
         let watch = watch(&["here"], &Options::default());
         serve(19998, b"\xfe\xca");
-        let program =
-            format!("{OPAQUE_CLIENT}\nfor _ in opaque(19998, 40, len=200000): pass\nprint('done')");
+        let program = format!(
+            "{OPAQUE_CLIENT}\nfor _ in opaque(19998, 40, len=200000, drain=True): pass\nprint('done')"
+        );
         let mut peer = inside.peer(&program);
         assert_eq!(peer.line(), "done");
         peer.end();
