@@ -228,7 +228,9 @@ impl Policy {
         if judge.view.evidence != 0 {
             judge.evidence(findings);
         }
-        let mismatch = subject.mismatch();
+        // What speaks against everything that the port could be is not that service.
+        let disagrees = subject.tag.disagrees(subject.catalog, subject.heard);
+        let mismatch = if disagrees { subject.mismatch() } else { None };
         if let Some(kind) = mismatch {
             judge.mismatch(kind, findings);
         }
@@ -238,8 +240,7 @@ impl Policy {
         if !subject.established {
             return;
         }
-        // What speaks against everything that the port could be is not that service.
-        if !subject.tag.disagrees(subject.catalog, subject.heard) {
+        if !disagrees {
             if subject.is_clear() {
                 let detail = || format!("{} in clear", judge.protocol_name());
                 judge.by_note(FindingKind::CleartextTransport, "protocol", detail, findings);
