@@ -378,3 +378,36 @@ fn a_hostile_name_in_a_message_stays_in_its_line() {
         }
     }
 }
+
+#[test]
+fn a_hostile_argument_stays_in_its_line() {
+    for payload in PAYLOADS {
+        let word = |before: &str, after: &str| {
+            let bytes = [before.as_bytes(), payload, b"\n", after.as_bytes()].concat();
+            OsString::from_vec(bytes)
+        };
+        for arguments in [
+            vec![word("x", "")],
+            vec!["analyze".into(), word("--", "")],
+            vec!["analyze".into(), word("--format=", ""), "x".into()],
+            vec!["analyze".into(), "--workers".into(), word("", ""), "x".into()],
+            vec!["analyze".into(), word("--since=", ""), "x".into()],
+            vec!["analyze".into(), "--memory-limit".into(), word("", ""), "x".into()],
+            vec!["analyze".into(), "-o".into(), word("text", "=y"), "x".into()],
+            vec!["analyze".into(), "--filter".into(), word("", ""), word("no-such-", "")],
+            vec!["bench".into(), word("--mix=", "")],
+            vec!["catalog".into(), "show".into(), word("", "")],
+            vec!["catalog".into(), "explain".into(), word("", "")],
+            vec!["policy".into(), "explain".into(), word("", "")],
+            vec!["completions".into(), word("", "")],
+            vec!["live".into(), "-i".into(), word("no", ""), "--duration".into(), word("", "")],
+        ] {
+            let output = command().args(&arguments).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+            assert!(output.stdout.is_empty(), "{arguments:?}");
+            let err = String::from_utf8(output.stderr).expect("messages are UTF-8");
+            is_plain(&err, &format!("{arguments:?}"));
+            assert!(err.starts_with("error: "), "{arguments:?}: {err}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod contract;
 mod ebpf;
 mod encapsulations;
 mod faults;
+mod floods;
 #[cfg(feature = "live")]
 mod folding;
 mod formats;

@@ -24,6 +24,7 @@ mod source;
 mod status;
 mod values;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::capture::privileges::harden;
-use crate::error::{Error, Result};
+use crate::error::{Error, Printable, Result};
 
 /// The run failed: usage, or nothing could be read.
 pub(crate) const FAILED: u8 = 2;
@@ -79,7 +80,10 @@ enum Command {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     harden();
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error, std::env::args_os()),
+    };
     let done = guarded(|| match arguments.command {
         Command::Analyze(args) => analyze::run(&args),
         Command::Policy(args) => policy::run(&args, &mut io::stdout().lock()),
@@ -98,6 +102,27 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// Tells what is wrong with the arguments, or what was asked about them, without sending to the terminal what
+/// they would do there.
+fn usage(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let printable = |text: &OsString| Printable(&text.to_string_lossy()).to_string();
+    let printable: Vec<String> = arguments.map(|argument| printable(&argument)).collect();
+    // Nobody is left to tell where standard error cannot be written.
+    let _ = match Arguments::try_parse_from(&printable) {
+        Err(error) => error.print(),
+        // Only what is no text was wrong.
+        Ok(_) => writeln!(anstream::stderr().lock(), "error: {}", Printable(&plain(error))),
+    };
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED))
+}
+
+/// Returns the first line of what the command line's parser says, without its own mark.
+fn plain(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
 /// Runs something in which a defect is an error of the run, and no other exit code.
 fn guarded(run: impl FnOnce() -> Result<ExitCode>) -> Result<ExitCode> {
     // Nothing of the run is used afterwards.
@@ -114,21 +139,21 @@ fn complain(error: &Error) {
     // Nobody is left to tell where standard error cannot be written.
     let _ = writeln!(err, "{red}error:{red:#} {error}");
     if let Some(hint) = error.hint_text() {
-        let _ = writeln!(err, "hint: {}", crate::error::Printable(hint));
+        let _ = writeln!(err, "hint: {}", Printable(hint));
     }
 }
 
 /// Writes a remark to standard error.
 #[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 fn note(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{}", crate::error::Printable(text));
+    let _ = writeln!(anstream::stderr().lock(), "{}", Printable(text));
 }
 
 /// Writes a warning to standard error.
 fn warn(text: &str) {
     let mut err = anstream::stderr().lock();
     let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
-    let _ = writeln!(err, "{yellow}warning:{yellow:#} {}", crate::error::Printable(text));
+    let _ = writeln!(err, "{yellow}warning:{yellow:#} {}", Printable(text));
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {

@@ -66,6 +66,7 @@ pub(super) fn check<'a>(files: &[Output], read: impl IntoIterator<Item = &'a Pat
 fn sink(format: Format, out: Box<dyn Write + Send>, options: text::Options) -> Box<dyn Sink> {
     match format {
         Format::Text => Box::new(Text::new(out, options)),
+        Format::Ndjson if options.live => Box::new(Ndjson::new(out).bounded()),
         Format::Ndjson => Box::new(Ndjson::new(out)),
         Format::Sarif => Box::new(Sarif::new(out)),
         Format::Junit => Box::new(Junit::new(out)),

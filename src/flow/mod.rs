@@ -51,7 +51,7 @@ pub struct Flow {
     pub last: Timestamp,
     /// The connection's state; nothing for UDP.
     pub tcp: Tcp,
-    /// Another connection of the same five-tuple that nobody acknowledged yet.
+    /// Another connection of the same five-tuple: one that nobody acknowledged yet, or the one before it.
     tentative: FlowNumber,
     /// Where its first packet was seen.
     pub point: PointId,
@@ -87,6 +87,8 @@ impl Flow {
     const TENTATIVE: u8 = 32;
     /// Some of its packets were joined by offload.
     const MERGED: u8 = 64;
+    /// What stands beside it had its five-tuple before.
+    const SUCCEEDS: u8 = 128;
 
     fn new(packet: &Packet) -> Self {
         Self {
@@ -141,7 +143,12 @@ impl Flow {
 
     /// Tells whether it is not settled yet which of two connections of the five-tuple goes on.
     pub fn is_contested(&self) -> bool {
-        !self.is_ended() && (self.tentative != NO_FLOW || self.marks & Self::TENTATIVE != 0)
+        !self.is_ended() && (self.has_rival() || self.marks & Self::TENTATIVE != 0)
+    }
+
+    /// Tells whether a connection stands beside it that may yet take its five-tuple.
+    fn has_rival(&self) -> bool {
+        self.tentative != NO_FLOW && self.marks & (Self::SUCCEEDS | Self::ENDED) == 0
     }
 
     /// Tells whether the flow has ended by its own packets: no packet is going to join it but a late one.
@@ -275,7 +282,7 @@ impl Table {
 
     /// Tells whether two connections contend for the packets of a key; nothing when it has no flow.
     pub fn is_contested(&self, hash: u64, key: &FlowKey) -> Option<bool> {
-        self.find(hash, key).map(|number| self.flow(number).tentative != NO_FLOW)
+        self.find(hash, key).map(|number| self.flow(number).has_rival())
     }
 
     /// Marks the flow that an ICMP error quotes as refused, if there is one.
@@ -306,6 +313,8 @@ impl Table {
         if flow.is_contested() || flow.is_vacant() {
             return None;
         }
+        self.settle(number);
+        let flow = self.flow(number);
         let (tag, gone) = (flow.tag, flow.clone());
         self.index.remove(tag, number);
         self.flow_mut(number).marks = Flow::VACANT;
@@ -315,10 +324,35 @@ impl Table {
 
     /// Ends a contest for a flow's five-tuple in its favour: whatever stood beside it stays an attempt.
     pub fn settle(&mut self, number: FlowNumber) {
-        let tentative = std::mem::replace(&mut self.flow_mut(number).tentative, NO_FLOW);
-        if tentative != NO_FLOW {
-            self.flow_mut(tentative).marks |= Flow::ENDED;
+        let flow = self.flow_mut(number);
+        let beside = std::mem::replace(&mut flow.tentative, NO_FLOW);
+        // Only a connection that another one took the five-tuple from has ended with another beside it.
+        let linked = flow.marks & (Flow::SUCCEEDS | Flow::ENDED) != 0;
+        flow.marks &= !Flow::SUCCEEDS;
+        if beside == NO_FLOW {
+            return;
         }
+        let other = self.flow_mut(beside);
+        if linked {
+            other.tentative = NO_FLOW;
+            other.marks &= !Flow::SUCCEEDS;
+        } else {
+            other.marks |= Flow::ENDED;
+        }
+    }
+
+    /// The connection beside a known one takes the five-tuple over. Who forges an opening and its answer gets
+    /// so far, too: the known one is still found by its own numbers.
+    fn take_over(&mut self, known: FlowNumber, other: FlowNumber) {
+        let flow = self.flow_mut(known);
+        flow.tentative = other;
+        flow.marks = (flow.marks & !Flow::SUCCEEDS) | Flow::ENDED;
+        let tag = flow.tag;
+        let flow = self.flow_mut(other);
+        flow.tentative = known;
+        flow.marks &= !(Flow::TENTATIVE | Flow::ENDED);
+        flow.marks |= Flow::SUCCEEDS;
+        self.index.replace(tag, known, other);
     }
 
     #[inline]
@@ -385,32 +419,54 @@ impl Table {
             let tentative = flow.tentative;
             return if tentative == NO_FLOW { known } else { self.contested(known, packet) };
         }
-        let (tentative, is_over) = (flow.tentative, flow.tcp.is_over());
+        let tentative = flow.tentative;
         if tentative != NO_FLOW {
             let other = self.flow(tentative);
             if !other.tcp.is_another_opening(packet) || other.tcp.is_acknowledged_by(packet) {
                 return self.contested(known, packet);
             }
         }
-        if is_over && tentative == NO_FLOW {
-            return self.succeed(known, packet);
-        }
-        // Whatever stood tentatively was never acknowledged: it stays as it is, an attempt.
-        if tentative != NO_FLOW {
-            self.flow_mut(tentative).marks |= Flow::ENDED;
-        }
+        // Even a closed connection is only replaced by one that is acknowledged: who closed it may be a forger.
+        // Of an old connection and what took its place, the livelier stays. What only stood tentatively was
+        // never acknowledged: it stays as it is, an attempt.
+        let known = self.livelier(known);
+        self.settle(known);
         let number = self.add(packet);
         self.flow_mut(number).marks |= Flow::TENTATIVE;
         self.flow_mut(known).tentative = number;
         number
     }
 
+    /// Gives a five-tuple back to the connection that had it before, if that is the one whose packets go on;
+    /// returns whose it is.
+    fn livelier(&mut self, known: FlowNumber) -> FlowNumber {
+        let flow = self.flow(known);
+        if flow.marks & Flow::SUCCEEDS == 0 {
+            return known;
+        }
+        let before = flow.tentative;
+        if flow.has_payload() && self.flow(before).last < flow.last {
+            return known;
+        }
+        self.take_over(known, before);
+        before
+    }
+
     /// A packet of a five-tuple with an established and a tentative connection.
     fn contested(&mut self, known: FlowNumber, packet: &Packet) -> FlowNumber {
         let tentative = self.flow(known).tentative;
         let (old, new) = (&self.flow(known).tcp, &self.flow(tentative).tcp);
-        if old.distance(packet) <= new.distance(packet) {
+        let opens = packet.tcp.flags.has(TcpFlags::SYN);
+        let answers_new = new.is_acknowledged_by(packet) && !old.is_acknowledged_by(packet);
+        let is_new = opens && (old.is_another_opening(packet) || answers_new);
+        if !is_new && old.distance(packet) <= new.distance(packet) {
             return known;
+        }
+        if self.flow(known).marks & Flow::SUCCEEDS != 0 {
+            if packet.payload.len > 0 {
+                self.take_over(known, tentative);
+            }
+            return tentative;
         }
         let is_reset = packet.tcp.flags.has(TcpFlags::RST);
         let acknowledged = !is_reset && new.is_acknowledged_by(packet);
@@ -418,18 +474,14 @@ impl Table {
             && old.is_one_sided(packet.side)
             && new.is_one_sided(packet.side);
         if acknowledged || one_sided {
-            let flow = self.flow_mut(known);
-            flow.tentative = NO_FLOW;
-            flow.marks |= Flow::ENDED;
-            let tag = flow.tag;
-            self.index.replace(tag, known, tentative);
-            self.flow_mut(tentative).marks &= !Flow::TENTATIVE;
+            self.take_over(known, tentative);
         }
         tentative
     }
 
     /// Ends a flow and begins the next of the same key.
     fn succeed(&mut self, known: FlowNumber, packet: &Packet) -> FlowNumber {
+        self.settle(known);
         self.flow_mut(known).marks |= Flow::ENDED;
         let number = self.add(packet);
         self.index.replace(tag_of(packet.hash), known, number);

@@ -41,6 +41,19 @@ pub struct TcpSide {
     done: Done,
 }
 
+impl TcpSide {
+    /// Goes on to the end of a packet, of so many bytes and `control` numbers more. What carries no bytes
+    /// costs a forger nothing: it counts near what is expected.
+    #[inline]
+    fn advance(&mut self, seq: u32, len: u32, control: u32) {
+        let ahead = seq.wrapping_add(len + control).wrapping_sub(self.next);
+        let ahead_max = if len > 0 { i32::MAX as u32 } else { RESET_AHEAD };
+        if ahead <= ahead_max {
+            self.next = self.next.wrapping_add(ahead);
+        }
+    }
+}
+
 /// Both sides of a connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tcp {
@@ -71,10 +84,7 @@ impl Tcp {
         let side = &mut self.sides[packet.side.index()];
         // The commonest packet by far: of a side that spoke before, to one whose numbers are known.
         if !turns && side.done.has(Done::DATA) && other.has(Done::SEQ) {
-            let end = packet.tcp.seq.wrapping_add(packet.payload.len + packet.cut_len);
-            if is_after(end, side.next) {
-                side.next = end;
-            }
+            side.advance(packet.tcp.seq, packet.payload.len + packet.cut_len, 0);
             return Step::Ordinary;
         }
         self.turn(packet)
@@ -87,6 +97,7 @@ impl Tcp {
         if flags.has(TcpFlags::RST) && !self.reset_counts(packet) {
             return Step::IgnoredReset;
         }
+        let ends = !self.sides[this].done.has(Done::SEQ) || self.is_in_window(packet);
         let was_answered = self.sides[that].done.has(Done::SYN_ACK);
         let spoke = self.sides[this].done.has(Done::DATA | Done::FIN | Done::RST);
         let side = &mut self.sides[this];
@@ -94,21 +105,26 @@ impl Tcp {
         let spent =
             payload_len + u32::from(flags.has(TcpFlags::SYN)) + u32::from(flags.has(TcpFlags::FIN));
         if flags.has(TcpFlags::SYN) {
-            side.first = seq;
-            side.done.add(Done::OWN_SEQ);
+            if !side.done.has(Done::SEQ) {
+                side.first = seq;
+            }
+            if side.first == seq {
+                side.done.add(Done::OWN_SEQ);
+            }
             side.done.add(if flags.has(TcpFlags::ACK) { Done::SYN_ACK } else { Done::SYN });
         } else if !side.done.has(Done::SEQ) && !flags.has(TcpFlags::RST) {
             side.first = seq.wrapping_sub(1);
         }
-        let end = seq.wrapping_add(spent);
-        if !side.done.has(Done::SEQ) || is_after(end, side.next) {
-            side.next = end;
+        if side.done.has(Done::SEQ) {
+            side.advance(seq, payload_len, spent - payload_len);
+        } else {
+            side.next = seq.wrapping_add(spent);
         }
         side.done.add(Done::SEQ);
         if payload_len > 0 {
             side.done.add(Done::DATA);
         }
-        if flags.has(TcpFlags::FIN) {
+        if flags.has(TcpFlags::FIN) && ends {
             side.done.add(Done::FIN);
         }
         if flags.has(TcpFlags::RST) {
@@ -170,7 +186,12 @@ impl Tcp {
         if !side.done.has(Done::SEQ) {
             return true;
         }
-        let from = side.next.wrapping_sub(RESET_BEHIND);
+        self.is_in_window(packet)
+    }
+
+    /// Tells whether a packet lies near what is expected of its side, whose numbers are known.
+    fn is_in_window(&self, packet: &Packet) -> bool {
+        let from = self.side(packet.side).next.wrapping_sub(RESET_BEHIND);
         packet.tcp.seq.wrapping_sub(from) <= RESET_BEHIND + RESET_AHEAD
     }
 
@@ -190,6 +211,14 @@ impl Tcp {
         (low.done.has(Done::FIN) && high.done.has(Done::FIN))
             || low.done.has(Done::RST)
             || high.done.has(Done::RST)
+    }
+
+    /// Tells whether every side that was heard has closed.
+    pub fn is_closed(&self) -> bool {
+        let closed =
+            |side: Side| self.side(side).done.has(Done::FIN) || self.is_one_sided(side.other());
+        let [low, high] = &self.sides;
+        (low.done.has(Done::FIN) || high.done.has(Done::FIN)) && Side::BOTH.into_iter().all(closed)
     }
 
     /// Tells whether only one side was ever heard.
@@ -216,9 +245,11 @@ impl Tcp {
     /// Tells whether a packet of the other side acknowledges this side's SYN.
     pub fn is_acknowledged_by(&self, packet: &Packet) -> bool {
         let other = self.side(packet.side.other());
+        // Whoever answers an opening has nothing else to acknowledge.
+        let ahead_max = if packet.tcp.flags.has(TcpFlags::SYN) { 0 } else { RESET_AHEAD };
         packet.tcp.flags.has(TcpFlags::ACK)
             && other.done.has(Done::OWN_SEQ)
-            && packet.tcp.ack.wrapping_sub(other.first.wrapping_add(1)) <= RESET_AHEAD
+            && packet.tcp.ack.wrapping_sub(other.first.wrapping_add(1)) <= ahead_max
     }
 
     /// Tells whether a side has sent bytes, by its numbers: with none captured, these were lost.

@@ -93,6 +93,50 @@ fn an_acknowledged_opening_takes_over_though_the_old_one_never_ended() {
 }
 
 #[test]
+fn a_connection_that_was_taken_over_takes_its_five_tuple_back() {
+    let mut packets = handshake(1000);
+    packets.push(tcp(CLIENT, SERVER, ACK, 1001, 9001, 100));
+    packets.extend(handshake(3_000_000_000));
+    packets[5].tcp.seq = 2_000_000;
+    packets[6].tcp.ack = 2_000_001;
+    packets.push(tcp(CLIENT, SERVER, ACK, 1101, 9001, 100));
+    packets.push(tcp(SERVER, CLIENT, SYN | ACK, 5, 6, 0));
+    packets.push(tcp(CLIENT, SERVER, SYN, 7, 0, 0));
+    packets.push(tcp(CLIENT, SERVER, ACK, 1201, 9001, 100));
+    let (table, numbers) = table_of(&packets);
+    assert_eq!(numbers, [0, 0, 0, 0, 1, 1, 1, 0, 2, 3, 0]);
+    assert!(!table.flow(0).is_ended() && table.flow(1).is_ended());
+}
+
+#[test]
+fn either_of_an_old_connection_and_its_successor_can_be_removed_first() {
+    let mut packets = handshake(1000);
+    packets.extend(handshake(3_000_000_000));
+    packets[4].tcp.seq = 2_000_000;
+    packets[5].tcp.ack = 2_000_001;
+    for first in [0, 1] {
+        let (mut table, _) = table_of(&packets);
+        assert!(table.remove(first).is_some());
+        assert_eq!(table.len(), 1);
+        assert!(table.remove(1 - first).is_some());
+        assert!(table.is_empty());
+        let again = tcp(CLIENT, SERVER, ACK, 1001, 9001, 100);
+        table.packet(&again);
+        assert_eq!(table.len(), 1);
+    }
+}
+
+#[test]
+fn numbers_without_bytes_lead_nowhere_far() {
+    let mut packets = handshake(1000);
+    packets.push(tcp(CLIENT, SERVER, ACK | FIN, 1_000_000_000, 9001, 0));
+    packets.push(tcp(CLIENT, SERVER, SYN, 1_000_000_500, 0, 0));
+    packets.push(tcp(CLIENT, SERVER, ACK, 1001, 9001, 100));
+    let (_, numbers) = table_of(&packets);
+    assert_eq!(numbers, [0, 0, 0, 0, 1, 0]);
+}
+
+#[test]
 fn one_sided_data_of_a_new_opening_takes_over() {
     let packets = [
         tcp(CLIENT, SERVER, SYN, 1000, 0, 0),

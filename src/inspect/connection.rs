@@ -15,6 +15,10 @@ pub struct Connection {
     stream: Stream,
     reader: Reader,
     facts: Facts,
+    /// How much of the facts was there when their memory was measured, and that memory in bytes.
+    measured: (usize, usize),
+    /// Memory of all that is held, in bytes.
+    held: usize,
 }
 
 /// How far a connection is known.
@@ -56,6 +60,11 @@ impl Opening {
     /// Tells whether no byte of the side came.
     fn is_silent(&self) -> bool {
         self.pieces.is_empty() && self.state == OpeningState::Open
+    }
+
+    /// Returns the memory of what is kept, in bytes.
+    fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.pieces.capacity() * size_of::<(usize, At)>()
     }
 
     /// Returns what the probes are to know of bytes of this side.
@@ -107,6 +116,8 @@ impl Connection {
             stream: Stream::default(),
             reader: Reader::Probing(Box::new(probing)),
             facts: Facts::default(),
+            measured: (0, 0),
+            held: 0,
         }
     }
 
@@ -120,7 +131,7 @@ impl Connection {
         opener: Option<Side>,
         tools: &super::Tools,
     ) -> Progress {
-        let Self { stream, reader, facts } = self;
+        let Self { stream, reader, facts, .. } = self;
         let mut context = tools.context(facts);
         let ports = [packet.key.port(Side::Low), packet.key.port(Side::High)];
         let start = starts[packet.side.index()];
@@ -134,6 +145,7 @@ impl Connection {
         if stream.is_closed() {
             sink.end();
         }
+        self.measure();
         self.progress()
     }
 
@@ -163,13 +175,23 @@ impl Connection {
         &self.facts
     }
 
-    /// Returns the bytes that are held: behind holes, and of what is not whole yet.
+    /// Returns the memory of what is held, in bytes: behind holes, of what is not whole yet, of what was found.
     pub fn held_bytes(&self) -> usize {
+        self.held
+    }
+
+    fn measure(&mut self) {
         let of_reader = match &self.reader {
             Reader::Reading(inspection) => inspection.held_bytes(),
-            _ => 0,
+            Reader::Probing(probing) => probing.sides.iter().map(Opening::held_bytes).sum(),
+            Reader::Done => 0,
         };
-        self.stream.held_bytes() + self.stream.recent_bytes() + of_reader
+        // Most packets add nothing to what was found.
+        let items = self.facts.items();
+        if self.measured.0 != items {
+            self.measured = (items, self.facts.held_bytes());
+        }
+        self.held = self.stream.held_bytes() + of_reader + self.measured.1;
     }
 
     /// Learns the number of the first byte of a side that sent some, before the connection ends.
@@ -179,7 +201,7 @@ impl Connection {
 
     /// Ends the connection and returns all that was found.
     pub fn finish(mut self, ports: [u16; 2], tools: &super::Tools) -> Facts {
-        let Self { stream, reader, facts } = &mut self;
+        let Self { stream, reader, facts, .. } = &mut self;
         let mut context = tools.context(facts);
         let mut sink =
             Reading { reader, context: &mut context, ports, opener: None, starts: [None; 2] };

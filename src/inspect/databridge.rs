@@ -103,6 +103,11 @@ impl Databridge {
     pub fn new(client: Side) -> Self {
         Self { client, requests: Frames::new(HELD_MAX) }
     }
+
+    /// Returns the memory of what is held until more comes, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.requests.held_bytes()
+    }
 }
 
 /// Counts a login.

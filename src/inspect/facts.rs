@@ -264,6 +264,17 @@ pub struct Evidence {
     pub jwt: Option<Box<JwtFacts>>,
 }
 
+impl Evidence {
+    /// Returns the memory of what it points to, in bytes.
+    fn held_bytes(&self, before: Option<&HttpContext>) -> usize {
+        let jwt = self.jwt.as_ref();
+        self.secrets.capacity() * size_of::<(Fingerprint, u64)>()
+            + self.user.as_ref().map_or(0, String::capacity)
+            + self.http.as_ref().map_or(0, |http| http.held_bytes(before))
+            + jwt.map_or(0, |jwt| size_of::<JwtFacts>() + jwt.alg.capacity() + jwt.iss.capacity())
+    }
+}
+
 /// What a JWT says of itself (RFC 7519), without what would let anybody use it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JwtFacts {
@@ -292,6 +303,19 @@ pub struct TlsFacts {
     pub certificate: Option<Box<CertificateFacts>>,
     /// Whether the server asked for a client certificate; `None` where that is encrypted or was not seen.
     pub client_certificate: Option<bool>,
+}
+
+impl TlsFacts {
+    /// Returns its memory, in bytes.
+    fn held_bytes(&self) -> usize {
+        let alpn = self.alpn.iter().map(|name| size_of::<String>() + name.capacity());
+        let certificate = self.certificate.as_ref().map_or(0, |certificate| {
+            let names = certificate.subject.capacity() + certificate.issuer.capacity();
+            size_of::<CertificateFacts>() + names
+        });
+        let sni = self.sni.as_ref().map_or(0, String::capacity);
+        size_of::<Self>() + sni + alpn.sum::<usize>() + certificate
+    }
 }
 
 /// What a server's certificate says (RFC 5280 §4.1). Names as on the wire, cut, not escaped.
@@ -341,14 +365,17 @@ impl Uninspected {
     pub const LIMIT: Self = Self(8);
     /// State that was built before the capture began is not known (HPACK).
     pub const STATE: Self = Self(16);
+    /// There was no memory to hold what has to be held to go on.
+    pub const MEMORY: Self = Self(64);
 
     /// The kernel could not hand over a copy of what it counted.
     pub const SAMPLE: Self = Self(32);
 
     /// Every reason with its name in reports.
-    pub const NAMES: [(Self, &'static str); 6] = [
+    pub const NAMES: [(Self, &'static str); 7] = [
         (Self::HOLE, "hole"),
         (Self::LIMIT, "limit"),
+        (Self::MEMORY, "memory"),
         (Self::OVERLAP, "overlap"),
         (Self::SAMPLE, "sample"),
         (Self::SNAPLEN, "snaplen"),
@@ -413,6 +440,31 @@ pub const SECRETS_MAX: usize = 16;
 pub const LEARNED_MAX: usize = 16;
 
 impl Facts {
+    /// Returns how many things were found: whether their memory may have changed.
+    pub fn items(&self) -> usize {
+        let tls = self.tls.as_ref();
+        let of_tls = tls.map_or(0, |tls| 1 + usize::from(tls.certificate.is_some()));
+        self.evidence.len() + self.learned.len() + of_tls
+    }
+
+    /// Returns the memory of what was found, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        let mut before = None;
+        let evidence = self.evidence.iter().map(|evidence| {
+            let bytes = evidence.held_bytes(before);
+            before = evidence.http.as_deref().or(before);
+            bytes
+        });
+        let evidence: usize = evidence.sum();
+        let learned = self.learned.iter().map(|endpoint| endpoint.host.capacity());
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.held_bytes());
+        evidence
+            + self.evidence.capacity() * size_of::<Evidence>()
+            + self.learned.capacity() * size_of::<LearnedEndpoint>()
+            + learned.sum::<usize>()
+            + tls
+    }
+
     /// Notes an endpoint that the server named; the first mention of each counts.
     pub fn learn(&mut self, endpoint: LearnedEndpoint) {
         let known = self

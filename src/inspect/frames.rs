@@ -87,6 +87,11 @@ impl Frames {
         self.lost
     }
 
+    /// Returns the bytes that are held of a frame that is not whole.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// Returns how many bytes at the end of the piece that [`Read::Stopped`] were not read.
     pub(super) fn unread_len(&self) -> usize {
         self.unread_len

@@ -1,11 +1,14 @@
 //! What a finding says of the request it was seen in.
 
+use std::sync::Arc;
+
 /// Whose request it was, where it went and how it was answered. Text as on the wire, cut, not escaped.
 ///
-/// The texts lie one behind another in one allocation, as a million flows may have them.
+/// The texts lie one behind another in one allocation, as a million flows may have them; whatever one request
+/// presents shares it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HttpContext {
-    text: Box<str>,
+    text: Arc<str>,
     /// Where each text but the last one ends.
     ends: [u16; 4],
     /// Where the credential was: `header`, `query`, `form`.
@@ -15,6 +18,12 @@ pub struct HttpContext {
 }
 
 impl HttpContext {
+    /// Returns its memory, in bytes; `before` is counted already.
+    pub(super) fn held_bytes(&self, before: Option<&Self>) -> usize {
+        let shares = before.is_some_and(|before| Arc::ptr_eq(&before.text, &self.text));
+        size_of::<Self>() + if shares { 0 } else { self.text.len() }
+    }
+
     /// Returns the request's method.
     pub fn method(&self) -> &str {
         self.text(0)
@@ -77,7 +86,7 @@ impl Writer {
 
     /// Returns the context.
     pub(super) fn end(self) -> HttpContext {
-        let text = self.text.into_boxed_str();
+        let text = self.text.into();
         HttpContext { text, ends: self.ends, place: "", status: None }
     }
 }

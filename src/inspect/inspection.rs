@@ -74,12 +74,19 @@ impl Inspection {
         }
     }
 
-    /// Returns the bytes of the wire that are held until more come; what no reader holds much of is left
-    /// out.
+    /// Returns the memory of what is held until more comes, in bytes: parts of messages, tables of fields.
     pub fn held_bytes(&self) -> usize {
         match self {
             Self::Http(http) => http.held_bytes(),
-            _ => 0,
+            Self::Http2(http2) => http2.held_bytes(),
+            Self::Tls(tls) => tls.held_bytes(),
+            Self::Amqp(amqp) => amqp.held_bytes(),
+            Self::Databridge(databridge) => databridge.held_bytes(),
+            Self::Ldap(ldap) => ldap.held_bytes(),
+            Self::Mqtt(mqtt) => mqtt.held_bytes(),
+            Self::Rmi(rmi) => rmi.held_bytes(),
+            Self::Thrift(thrift) => thrift.held_bytes(),
+            Self::Named => 0,
         }
     }
 }

@@ -125,6 +125,11 @@ impl Mqtt {
     pub fn new(client: Side) -> Self {
         Self { client, requests: Frames::new(HELD_MAX) }
     }
+
+    /// Returns the memory of what is held until more comes, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.requests.held_bytes()
+    }
 }
 
 /// What a CONNECT says of its credentials.

@@ -25,6 +25,11 @@ impl Tail {
         &self.bytes
     }
 
+    /// Returns the memory of what is kept, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.pieces.capacity() * size_of::<(usize, At)>()
+    }
+
     /// Returns the packet that brought the byte at an offset.
     pub(super) fn at(&self, offset: usize) -> At {
         let place = self.pieces.partition_point(|(end, _)| *end <= offset);

@@ -40,6 +40,19 @@ impl Tunnel {
         Self { client, depth, state }
     }
 
+    /// Returns the memory of what is held, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        let inside = match &self.state {
+            State::Probing(probing) => {
+                let starts: usize = probing.starts.iter().map(Vec::capacity).sum();
+                starts + probing.pieces.capacity() * size_of::<(Side, At, usize)>()
+            }
+            State::Reading(inspection) => inspection.held_bytes() + size_of::<Inspection>(),
+            State::Done => 0,
+        };
+        size_of::<Self>() + inside
+    }
+
     fn probe(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> Progress {
         let State::Probing(probing) = &mut self.state else { return Progress::Enough };
         let Probing { prober, starts, pieces, .. } = probing;

@@ -17,8 +17,12 @@ use super::outputs::Outputs;
 use super::shard::{Ask, FRAME_COST_MAX};
 use super::{Config, Gathered, SHARDS, Workers, flows_budget};
 
-/// Frames between two questions at least, as each has every thread wait: some 14 MB of new flows.
+/// Frames between two questions at least, as each has every thread wait, if a quarter of the room is enough
+/// for what they may bring.
 const ASK_FRAMES_MIN: u64 = 1 << 16;
+
+/// Memory that a byte of a frame may lead to: it is held, and what was found in it is kept.
+const COST_OF_A_BYTE: u64 = 2;
 
 /// How much memory flows may take, and what is made of those that go.
 pub struct Limit<'a> {
@@ -85,6 +89,8 @@ impl Run {
         outputs: &mut Outputs,
     ) -> Result<()> {
         let mut batches: Vec<Batch> = (0..crew.lanes()).map(|_| crew.batch()).collect();
+        // The shards are told how much there is.
+        self.make_room(source, crew, limit, outputs)?;
         while self.gathered.front.step(source, config, crew, &mut batches)? {
             if self.may_be_full(limit) {
                 self.make_room(source, crew, limit, outputs)?;
@@ -98,9 +104,10 @@ impl Run {
     fn may_be_full(&self, limit: &Limit<'_>) -> bool {
         let front = &self.gathered.front;
         let frames = front.frames - self.asked.frames;
-        let held = front.wire_bytes - self.asked.wire_bytes;
-        let cost = self.asked.cost + frames * FRAME_COST_MAX + held;
-        frames >= ASK_FRAMES_MIN && cost >= flows_budget(limit.memory)
+        let held = COST_OF_A_BYTE * (front.wire_bytes - self.asked.wire_bytes);
+        let (more, budget) = (frames * FRAME_COST_MAX + held, flows_budget(limit.memory));
+        let is_due = frames >= ASK_FRAMES_MIN || more >= budget / 4;
+        is_due && self.asked.cost + more >= budget
     }
 
     /// Asks every shard for room and folds what had to go.

@@ -17,6 +17,12 @@ const SLAB_LEN: usize = 1 << 10;
 /// Addresses that are kept of one secret: enough to show that it is shared.
 const ADDRESSES_MAX: usize = 16;
 
+/// Addresses that are kept of all secrets beside the first two of each: some 20 MB.
+const MORE_MAX: usize = 1 << 18;
+
+/// Shared secrets that are told of in a run: more than anybody changes. Some kilobyte each on its way.
+const TOLD_MAX: usize = 1 << 15;
+
 /// Who presented which secret. Fed with every flow of a run, in the order of the flows.
 ///
 /// Whoever was itself given the secret by somebody passes it on, as a proxy does, and is no client.
@@ -28,6 +34,9 @@ pub struct TokenUse {
     uses: Vec<Vec<Use>>,
     /// Secrets that a second client presented since the last question.
     fresh: Vec<Fingerprint>,
+    /// Addresses that are kept beside the first two of each secret.
+    more: usize,
+    told: usize,
     beyond: u64,
 }
 
@@ -89,6 +98,7 @@ impl TokenUse {
                 let client =
                     Client { address: subject.initiator.ip(), flow, first: evidence.first };
                 let server = subject.responder.ip();
+                let has_room = self.more < MORE_MAX;
                 let Some(known) = self.used(*fingerprint, || Use {
                     kind: evidence.kind,
                     told: false,
@@ -101,7 +111,11 @@ impl TokenUse {
                     self.beyond += 1;
                     continue;
                 };
-                if known.see(client, server, evidence.last, *count) {
+                let kept = known.more_len();
+                let is_fresh = known.see(client, server, evidence.last, *count, has_room);
+                let kept_now = known.more_len();
+                self.more += kept_now - kept;
+                if is_fresh {
                     self.fresh.push(*fingerprint);
                 }
             }
@@ -133,6 +147,10 @@ impl TokenUse {
         let mut shared: Vec<SharedToken> = fresh
             .iter()
             .filter_map(|fingerprint| {
+                if self.told >= TOLD_MAX {
+                    self.beyond += 1;
+                    return None;
+                }
                 let number = *self.secrets.get(fingerprint)? as usize;
                 let used = &mut self.uses[number / SLAB_LEN][number % SLAB_LEN];
                 let passes_on = |client: &&Client| used.servers().any(|at| at == client.address);
@@ -148,7 +166,7 @@ impl TokenUse {
                     first: second.first,
                     last: used.last,
                 };
-                used.told = true;
+                self.told += usize::from(!std::mem::replace(&mut used.told, true));
                 Some(token)
             })
             .collect();
@@ -169,6 +187,10 @@ impl Use {
         std::iter::once(&self.client).chain(self.more.iter().flat_map(|more| &more.clients))
     }
 
+    fn more_len(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.clients.len() + more.servers.len())
+    }
+
     /// Returns to whom it was presented.
     fn servers(&self) -> impl Iterator<Item = IpAddr> {
         let others = self.more.iter().flat_map(|more| &more.servers);
@@ -176,13 +198,24 @@ impl Use {
     }
 
     /// Takes one more use; tells whether a client is new that makes the secret a shared one.
-    fn see(&mut self, client: Client, server: IpAddr, last: At, count: u64) -> bool {
-        let is_new = self.clients().all(|known| known.address != client.address)
+    fn see(
+        &mut self,
+        client: Client,
+        server: IpAddr,
+        last: At,
+        count: u64,
+        has_room: bool,
+    ) -> bool {
+        let is_new = has_room
+            && self.clients().all(|known| known.address != client.address)
             && self.clients().count() < ADDRESSES_MAX;
         if is_new {
             self.more.get_or_insert_default().clients.push(client);
         }
-        if self.servers().all(|known| known != server) && self.servers().count() < ADDRESSES_MAX {
+        if has_room
+            && self.servers().all(|known| known != server)
+            && self.servers().count() < ADDRESSES_MAX
+        {
             self.more.get_or_insert_default().servers.push(server);
         }
         self.last = self.last.max(last);

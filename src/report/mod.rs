@@ -8,6 +8,7 @@ pub mod community_id;
 pub mod junit;
 pub mod ndjson;
 pub mod proof;
+pub mod rate;
 pub mod record;
 pub mod sarif;
 pub mod summary;

@@ -3,6 +3,7 @@
 //! At the top stands nothing but EVE's own; what is ours lies under `portreeve`. `schema.json` beside this
 //! file says the same to machines.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 
@@ -11,6 +12,7 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
 use super::community_id::CommunityId;
+use super::rate::Rate;
 use super::record::{
     AlertRecord, BaselineState, Envelope, EvidenceRecord, FlowRecord, HostRecord, Record,
     RowRecord, Severity, StatsRecord, SuppressionRecord, TagRecord, TlsRecord, TunnelRecord,
@@ -32,12 +34,19 @@ const BUFFER_LEN: usize = 1 << 16;
 pub struct Ndjson {
     out: Box<dyn Write + Send>,
     buffer: Vec<u8>,
+    rate: Option<Rate>,
 }
 
 impl Ndjson {
     /// Writes to `out`, in large pieces.
     pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out, buffer: Vec::with_capacity(BUFFER_LEN + (BUFFER_LEN >> 2)) }
+        Self { out, buffer: Vec::with_capacity(BUFFER_LEN + (BUFFER_LEN >> 2)), rate: None }
+    }
+
+    /// Bounds how many alerts go out in a second, as a live run must.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self { rate: Some(Rate::default()), ..self }
     }
 
     fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
@@ -56,6 +65,7 @@ impl Ndjson {
 impl Sink for Ndjson {
     fn record(&mut self, record: Record<'_>) -> io::Result<()> {
         match record {
+            Record::Alert(alert) if self.rate.as_mut().is_some_and(|r| !r.allows(alert)) => Ok(()),
             Record::Alert(alert) => self.line(&alert_line(alert)),
             Record::Flow(flow) => self.line(&flow_line(flow)),
             Record::Host(host) => self.line(&HostLine::of(host)),
@@ -70,7 +80,8 @@ impl Sink for Ndjson {
     }
 
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
-        self.line(&SummaryLine::of(summary))?;
+        let rate = self.rate.take().unwrap_or_default();
+        self.line(&SummaryLine::of(summary, rate.withheld()))?;
         self.flush()
     }
 }
@@ -482,11 +493,13 @@ struct SummaryOurs<'a> {
     schema_version: u32,
     #[serde(flatten)]
     summary: &'a Summary,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    withheld: &'a BTreeMap<String, u64>,
 }
 
 impl<'a> SummaryLine<'a> {
-    fn of(summary: &'a Summary) -> Self {
-        let portreeve = SummaryOurs { schema_version: SCHEMA_VERSION, summary };
+    fn of(summary: &'a Summary, withheld: &'a BTreeMap<String, u64>) -> Self {
+        let portreeve = SummaryOurs { schema_version: SCHEMA_VERSION, summary, withheld };
         Self { timestamp: summary.timestamp, event_type: "summary", portreeve }
     }
 }

@@ -4,7 +4,7 @@
 //! one result with a count, whose fingerprint stays the same from run to run. It points at the rule's file
 //! and line, since a capture has no source code, and names the endpoint as logical location.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -30,11 +30,17 @@ const FINGERPRINT: &str = "portreeve/v1";
 /// Hexadecimal digits of a fingerprint: 128 bits, as no two results of a run may share one.
 const FINGERPRINT_LEN: usize = 32;
 
+/// Results of one rule: more endpoints than a platform has, and with all rules what code scanning takes at
+/// once. What is beyond is counted in a notification.
+const RESULTS_MAX: usize = 1_000;
+
 /// Gathers results and writes everything at the end.
 pub struct Sarif {
     out: Box<dyn Write + Send>,
     results: Vec<Finding>,
     by_key: HashMap<Key, usize>,
+    /// By rule, the number of its results, and the flows of those that are beyond.
+    by_rule: BTreeMap<String, (usize, u64)>,
 }
 
 /// What makes two alerts one result.
@@ -66,7 +72,7 @@ struct Finding {
 impl Sarif {
     /// Writes to `out`, at the end of the report.
     pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out, results: Vec::new(), by_key: HashMap::new() }
+        Self { out, results: Vec::new(), by_key: HashMap::new(), by_rule: BTreeMap::new() }
     }
 
     fn alert(&mut self, alert: &AlertRecord<'_>) {
@@ -90,6 +96,12 @@ impl Sarif {
             known.severity = known.severity.max(alert.severity);
             return;
         }
+        let (results, beyond) = self.by_rule.entry(key.rule.clone()).or_default();
+        if *results >= RESULTS_MAX {
+            *beyond += 1;
+            return;
+        }
+        *results += 1;
         self.by_key.insert(key.clone(), self.results.len());
         self.results.push(Finding {
             key,
@@ -120,7 +132,7 @@ impl Sarif {
                     "semanticVersion": summary.provenance.version,
                     "rules": summary.rules.iter().map(descriptor).collect::<Vec<_>>(),
                 }},
-                "invocations": [invocation(summary)],
+                "invocations": [invocation(summary, &self.beyond())],
                 "results": results,
                 "columnKind": "unicodeCodePoints",
                 "properties": {
@@ -132,6 +144,18 @@ impl Sarif {
                 },
             }],
         })
+    }
+}
+
+impl Sarif {
+    /// Says of each rule with too many results how much is left out.
+    fn beyond(&self) -> Vec<String> {
+        let rules = self.by_rule.iter().filter(|(_, (_, beyond))| *beyond > 0);
+        rules
+            .map(|(rule, (results, beyond))| {
+                format!("{rule}: {beyond} more flows at other endpoints than the first {results}")
+            })
+            .collect()
     }
 }
 
@@ -299,7 +323,7 @@ fn descriptor(totals: &RuleTotals) -> Value {
 }
 
 /// Says how the run went; what could hide something is a notification.
-fn invocation(summary: &Summary) -> Value {
+fn invocation(summary: &Summary, beyond: &[String]) -> Value {
     let note = |id: &str, level: &str, text: &str| json!({ "descriptor": { "id": id }, "level": level, "message": { "text": Printable(text).to_string() } });
     let doubts = summary.verdict.reasons.iter().map(|reason| {
         let level =
@@ -307,13 +331,14 @@ fn invocation(summary: &Summary) -> Value {
         note(reason.reason, level, &reason.detail)
     });
     let warnings = summary.warnings.iter().map(|warning| note("warning", "warning", warning));
+    let beyond = beyond.iter().map(|text| note("results-beyond", "warning", text));
     let unproved =
         summary.verdict.not_exercised.iter().map(|open| {
             note("not-exercised", "note", &format!("{}: {}", open.subject, open.detail))
         });
     let mut invocation = json!({
         "executionSuccessful": true,
-        "toolExecutionNotifications": doubts.chain(warnings).chain(unproved).collect::<Vec<_>>(),
+        "toolExecutionNotifications": doubts.chain(warnings).chain(beyond).chain(unproved).collect::<Vec<_>>(),
     });
     if let (Some(start), Some(end)) = (summary.totals.start, summary.totals.end) {
         // Packet time, so that the same capture gives the same file.

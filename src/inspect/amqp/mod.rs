@@ -110,6 +110,11 @@ impl Amqp {
         }
         Progress::More
     }
+
+    /// Returns the memory of what is held until more comes, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.requests.held_bytes() + self.tls.as_ref().map_or(0, Tls::held_bytes)
+    }
 }
 
 /// Returns what the frames of a connection that was joined midway look like.

@@ -42,6 +42,11 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    /// Returns the memory of what is waited for, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.waiting.capacity() * size_of::<Asked>() + self.early.capacity() * size_of::<u16>()
+    }
+
     /// Tells that requests before the capture may be without an answer.
     pub(super) fn begin_midway(&mut self) {
         self.midway = true;

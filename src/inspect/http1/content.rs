@@ -91,6 +91,14 @@ impl Content {
         Some(Self { at, has_bearer: false, kind: Kind::Held { bytes, max, media, coding } })
     }
 
+    /// Returns the memory of what is held, in bytes.
+    pub(in crate::inspect) fn held_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Form(form) => form.held_bytes(),
+            Kind::Held { bytes, .. } => bytes.capacity(),
+        }
+    }
+
     /// Takes the next bytes; tells whether more are wanted.
     pub(in crate::inspect) fn take(&mut self, bytes: &[u8]) -> bool {
         match &mut self.kind {

@@ -45,6 +45,9 @@ struct Known {
     exp: Option<i64>,
 }
 
+/// What a token that is remembered costs beside its bytes.
+const KNOWN_COST: usize = size_of::<(EvidenceKind, Vec<u8>, Known)>();
+
 /// One credential.
 struct Found {
     kind: EvidenceKind,
@@ -55,6 +58,12 @@ struct Found {
 }
 
 impl Presented {
+    /// Returns the memory of what is remembered, in bytes.
+    pub(in crate::inspect) fn held_bytes(&self) -> usize {
+        let known = self.known.iter().map(|(_, token, _)| token.capacity() + KNOWN_COST);
+        self.found.capacity() * size_of::<Found>() + known.sum::<usize>()
+    }
+
     /// Forgets the last head.
     pub(in crate::inspect) fn clear(&mut self) {
         self.framing = Framing::default();

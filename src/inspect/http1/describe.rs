@@ -44,6 +44,11 @@ struct Part {
 }
 
 impl Description {
+    /// Returns its memory, in bytes.
+    pub(in crate::inspect) fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.kept.capacity() + self.secrets.capacity() * size_of::<Part>()
+    }
+
     /// Reads lines of an HTTP/1 head; may be called again with the next ones.
     pub(super) fn lines(&mut self, lines: &[u8], named: &[String]) {
         let mut line: &[u8] = &[];

@@ -30,6 +30,13 @@ pub(super) struct Form {
 }
 
 impl Form {
+    /// Returns the memory of what is held, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        let values = [&self.access_token, &self.client_secret, &self.user, &self.password];
+        let values = values.into_iter().flatten().map(Vec::capacity);
+        self.name.capacity() + self.value.capacity() + values.sum::<usize>()
+    }
+
     /// Takes the next bytes of the form.
     pub(super) fn content(&mut self, bytes: &[u8]) {
         let mut rest = bytes;

@@ -145,9 +145,24 @@ impl Http1 {
         (self.requests.scanned ^ self.responses.scanned) as u64
     }
 
-    /// Returns the bytes of heads that are held.
+    /// Returns the memory of what is held, in bytes: heads and bodies that are not whole, requests without
+    /// an answer.
     pub(super) fn held_bytes(&self) -> usize {
-        self.requests.held.len() + self.responses.held.len()
+        let heads = self.requests.held.capacity() + self.responses.held.capacity();
+        let content = |content: &Option<Content>| content.as_ref().map_or(0, Content::held_bytes);
+        let next = match &self.next {
+            Some(Next::Http2(http2)) => http2.held_bytes(),
+            Some(Next::Tunnel(tunnel)) => tunnel.held_bytes(),
+            Some(Next::WebSocket(_)) | None => 0,
+        };
+        heads
+            + self.posted.1.capacity()
+            + content(&self.form)
+            + content(&self.issued)
+            + self.presented.held_bytes()
+            + self.spilled.as_ref().map_or(0, |spilled| spilled.held_bytes())
+            + self.answers.held_bytes()
+            + next
     }
 
     fn half(&mut self, side: Side) -> &mut Half {

@@ -44,6 +44,11 @@ impl Fields {
         self.is_cut = false;
     }
 
+    /// Returns its memory, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.places.capacity() * size_of::<[usize; 3]>()
+    }
+
     fn add(&mut self, name: &[u8], value: &[u8]) {
         let place = [self.bytes.len(), name.len(), value.len()];
         if place.iter().sum::<usize>() > LIST_LEN_MAX || self.places.len() >= LIST_FIELDS_MAX {
@@ -106,6 +111,15 @@ impl Table {
             name: Vec::new(),
             value: Vec::new(),
         }
+    }
+
+    /// Returns its memory, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        // What the protocol counts beside an entry's bytes is about what the allocator takes for them.
+        self.size
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.name.capacity()
+            + self.value.capacity()
     }
 
     /// Gives up what is known: a block was lost.

@@ -132,6 +132,19 @@ impl Http2 {
         self
     }
 
+    /// Returns the memory of what is held, in bytes: frames and blocks that are not whole, tables, requests
+    /// without an answer.
+    pub(super) fn held_bytes(&self) -> usize {
+        let of_half = |half: &Half| {
+            half.payload.capacity() + half.block.bytes.capacity() + half.table.held_bytes()
+        };
+        self.halves.iter().map(of_half).sum::<usize>()
+            + size_of::<Self>()
+            + self.fields.held_bytes()
+            + self.presented.held_bytes()
+            + self.streams.held_bytes()
+    }
+
     /// Tells of which evidence the request that asked for HTTP/2 was the first: it is stream 1.
     pub(super) fn upgrade(&mut self, firsts: Firsts, method: Method) {
         self.streams.upgraded(firsts, method);

@@ -41,6 +41,18 @@ impl Stream {
 }
 
 impl Streams {
+    /// Returns the memory of what is remembered, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        let content = |content: &Option<Content>| content.as_ref().map_or(0, Content::held_bytes);
+        let of_one = |stream: &Stream| {
+            let description = stream.description.as_ref();
+            description.map_or(0, |description| description.held_bytes())
+                + content(&stream.form)
+                + content(&stream.issued)
+        };
+        self.0.capacity() * size_of::<Stream>() + self.0.iter().map(of_one).sum::<usize>()
+    }
+
     /// Adds the request that asked for HTTP/2.
     pub(super) fn upgraded(&mut self, firsts: Firsts, method: Method) {
         if self.find(1).is_none() {

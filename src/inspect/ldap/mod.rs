@@ -53,6 +53,11 @@ impl Ldap {
         let client = self.client;
         self.tls.get_or_insert_with(|| Tls::new(client))
     }
+
+    /// Returns the memory of what is held until more comes, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.requests.held_bytes() + self.tls.as_ref().map_or(0, Tls::held_bytes)
+    }
 }
 
 /// What one message changes.

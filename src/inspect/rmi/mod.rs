@@ -306,6 +306,11 @@ impl Rmi {
         });
         Ok(())
     }
+
+    /// Returns the memory of what is held until more comes, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.halves.iter().map(|half| half.tail.held_bytes()).sum()
+    }
 }
 
 /// Notes that a server let a client in that offered nothing.

@@ -81,6 +81,11 @@ impl Thrift {
         self.from = searched - released;
         self.tail.release(released);
     }
+
+    /// Returns the memory of what is held until more comes, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.tail.held_bytes()
+    }
 }
 
 impl Inspector for Thrift {

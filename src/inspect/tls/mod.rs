@@ -105,6 +105,11 @@ impl Tls {
         }
         Next::Go
     }
+
+    /// Returns the memory of what is held until more comes, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.halves.iter().map(|half| half.handshake.held_bytes()).sum()
+    }
 }
 
 /// TLS 1.3's number; drafts of it (0x7fxx) are above, too.

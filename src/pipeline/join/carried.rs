@@ -92,6 +92,7 @@ impl Carried {
 
     /// Goes over to other rules: what the sums are numbered by has other numbers now.
     pub fn renumber(&mut self, from: &Setting<'_>, to: &Setting<'_>) {
+        self.hosts.forget_readings();
         if let Some(seen) = &mut self.seen {
             seen.sums.totals.renumber(from.catalog, to.catalog);
             seen.findings.renumber(from.policy, to.policy);

@@ -1,7 +1,8 @@
 //! What the flows show of their responders: which ports answered, what was spoken there, which endpoints
 //! servers named to their clients.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::learned::Learned;
@@ -13,24 +14,47 @@ use crate::inspect::Protocol;
 use crate::packet::Transport;
 use crate::site::Site;
 
-/// Ports of all hosts that are kept: every port of a platform many times over; some 100 MB. A scan that is
-/// answered everywhere fills it and takes nothing from the hosts known before.
-const LISTENERS_MAX: usize = 1 << 20;
+/// Ports of all hosts that are kept: every port of a platform many times over; some 25 MB if each is a host
+/// of its own. A scan that is answered everywhere fills it and takes nothing from the hosts known before.
+const LISTENERS_MAX: usize = 1 << 17;
 
 /// What one port of a host did.
-#[derive(Default)]
 pub(super) struct Listener {
+    pub(super) port: u16,
+    pub(super) transport: Transport,
     pub(super) answered: bool,
     pub(super) refused: bool,
     pub(super) flows: u64,
-    pub(super) heard: BTreeSet<Heard>,
+    /// In order.
+    heard: Vec<Heard>,
     pub(super) app_proto: Option<&'static str>,
+}
+
+impl Listener {
+    fn new(port: u16, transport: Transport) -> Self {
+        Self {
+            port,
+            transport,
+            answered: false,
+            refused: false,
+            flows: 0,
+            heard: Vec::new(),
+            app_proto: None,
+        }
+    }
+
+    fn place(&self) -> (u16, Transport) {
+        (self.port, self.transport)
+    }
 }
 
 /// One responder.
 #[derive(Default)]
 pub(super) struct HostFacts {
-    pub(super) listeners: BTreeMap<(u16, Transport), Listener>,
+    /// By port and transport. A list: a scan shows many hosts with one port each.
+    pub(super) listeners: Vec<Listener>,
+    /// Something was seen since it was read that may change what it is.
+    is_changed: bool,
     /// It calls itself a product of the platform, or speaks what only such a product speaks.
     pub(super) says_product: bool,
 }
@@ -41,12 +65,16 @@ pub(super) struct Hosts {
     by_address: HashMap<IpAddr, HostFacts, foldhash::fast::RandomState>,
     listeners: usize,
     pub(super) learned: Learned,
+    /// How often a flow showed something of a port for which there was no room.
+    beyond: u64,
+    /// Hosts that are to be read.
+    changed: Vec<IpAddr>,
     readings: HashMap<IpAddr, HostReading, foldhash::fast::RandomState>,
 }
 
 /// Hosts that are read, by address: every host of a platform and its neighbours. What is beyond is known by
 /// its ports alone.
-const READINGS_MAX: usize = 1 << 16;
+const READINGS_MAX: usize = 1 << 14;
 
 impl Hosts {
     /// Notes what a flow shows of its responder, if that answered.
@@ -55,28 +83,26 @@ impl Hosts {
         if !view.is_answered() {
             return;
         }
-        let responder = view.responder();
-        let full = self.listeners >= LISTENERS_MAX;
-        if full && !self.by_address.contains_key(&responder.ip()) {
-            return;
-        }
-        let host = self.by_address.entry(responder.ip()).or_default();
-        host.says_product |= view
+        let heard = view.heard;
+        let says_product = view
             .facts
             .is_some_and(|facts| facts.wso2_server || facts.protocol == Some(Protocol::Databridge));
-        let place = (responder.port(), view.transport());
-        if full && !host.listeners.contains_key(&place) {
-            return;
-        }
-        let listener = host.listeners.entry(place).or_insert_with(|| {
-            self.listeners += 1;
-            Listener::default()
-        });
-        listener.answered = true;
+        let Some(listener) = self.listener(view, says_product, true) else { return };
         listener.flows += 1;
-        listener.heard.insert(view.heard);
         if !matches!(app_proto, "none" | "unknown") {
             listener.app_proto.get_or_insert(app_proto);
+        }
+        let is_new = match listener.heard.binary_search(&heard) {
+            Ok(_) => false,
+            Err(place) => {
+                listener.heard.reserve_exact(1);
+                listener.heard.insert(place, heard);
+                true
+            }
+        };
+        if is_new || !listener.answered {
+            listener.answered = true;
+            self.note_changed(view.responder().ip());
         }
     }
 
@@ -84,50 +110,112 @@ impl Hosts {
     /// declares.
     pub(super) fn see_refused(&mut self, view: &View<'_>, site: &Site) {
         let responder = view.responder();
-        if site.host_of(responder.ip()).is_some() {
-            self.by_address.entry(responder.ip()).or_default();
-        }
-        let Some(host) = self.by_address.get_mut(&responder.ip()) else { return };
-        let place = (responder.port(), view.transport());
-        if self.listeners >= LISTENERS_MAX && !host.listeners.contains_key(&place) {
-            return;
-        }
-        let listener = host.listeners.entry(place).or_insert_with(|| {
-            self.listeners += 1;
-            Listener::default()
-        });
-        listener.refused = true;
+        let is_declared = site.host_of(responder.ip()).is_some();
+        let Some(listener) = self.listener(view, false, is_declared) else { return };
         listener.flows += u64::from(!view.is_answered());
+        if !listener.refused {
+            listener.refused = true;
+            self.note_changed(responder.ip());
+        }
     }
 
-    /// Works out what runs on each host: on those that the site declares, and on those that answered
-    /// where the catalogue, at some offset, has something.
+    /// Returns what is known of the port that a flow went to, made when it is new; `None` when there are too
+    /// many, or the host is new and is not to be made.
+    fn listener(
+        &mut self,
+        view: &View<'_>,
+        says_product: bool,
+        makes_host: bool,
+    ) -> Option<&mut Listener> {
+        let responder = view.responder();
+        let full = self.listeners >= LISTENERS_MAX;
+        let host = match self.by_address.entry(responder.ip()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if !makes_host => return None,
+            Entry::Vacant(_) if full => {
+                self.beyond += 1;
+                return None;
+            }
+            Entry::Vacant(new) => new.insert(HostFacts::default()),
+        };
+        host.says_product |= says_product;
+        let (port, transport) = (responder.port(), view.transport());
+        let place = host.listeners.binary_search_by_key(&(port, transport), Listener::place);
+        let place = match place {
+            Ok(place) => place,
+            Err(_) if full => {
+                self.beyond += 1;
+                return None;
+            }
+            Err(place) => {
+                self.listeners += 1;
+                if host.listeners.is_empty() {
+                    host.listeners.reserve_exact(1);
+                }
+                host.listeners.insert(place, Listener::new(port, transport));
+                place
+            }
+        };
+        Some(&mut host.listeners[place])
+    }
+
+    fn note_changed(&mut self, address: IpAddr) {
+        if let Some(host) = self.by_address.get_mut(&address)
+            && !std::mem::replace(&mut host.is_changed, true)
+        {
+            self.changed.push(address);
+        }
+    }
+
+    /// Returns how often a flow showed something of a port that is beyond the limit.
+    pub(super) fn beyond(&self) -> u64 {
+        self.beyond
+    }
+
+    /// Goes over to another catalogue or site: every host is read anew.
+    pub(super) fn forget_readings(&mut self) {
+        self.readings.clear();
+        self.changed.clear();
+        self.changed.extend(self.by_address.keys().copied());
+        self.by_address.values_mut().for_each(|host| host.is_changed = true);
+    }
+
+    /// Works out what runs on each host of which something new was seen: on those that the site declares, and
+    /// on those that answered where the catalogue, at some offset, has something.
     pub(super) fn read(&mut self, catalog: &Catalog, site: &Site) {
+        let mut changed = std::mem::take(&mut self.changed);
+        if changed.is_empty() {
+            return;
+        }
+        // Whoever is first while there is room does not depend on a hash.
+        changed.sort_unstable();
         let reader = HostReader::new(catalog);
-        let mut readings = HashMap::default();
-        for (address, host) in self.in_order() {
-            if readings.len() >= READINGS_MAX {
-                break;
+        for address in changed {
+            let Some(host) = self.by_address.get_mut(&address) else { continue };
+            host.is_changed = false;
+            if self.readings.len() >= READINGS_MAX && !self.readings.contains_key(&address) {
+                continue;
             }
             let declared = site
                 .host_of(address)
                 .map(|host| Declared { products: host.products.clone(), offset: host.offset });
-            let documented =
-                |(port, transport): &(u16, Transport)| catalog.is_catalogued(*transport, *port);
+            let mut listeners = host.listeners.iter();
             if declared.is_none()
                 && host.listeners.len() < 2
-                && !host.listeners.keys().any(documented)
+                && !listeners
+                    .any(|listener| catalog.is_catalogued(listener.transport, listener.port))
             {
                 continue;
             }
-            let listeners = host.listeners.iter().map(|(&(port, transport), listener)| {
-                let Listener { answered, refused, ref heard, .. } = *listener;
-                host::Listener { transport, port, answered, refused, heard: heard.clone() }
+            let listeners = host.listeners.iter().map(|listener| {
+                let Listener { port, transport, answered, refused, ref heard, .. } = *listener;
+                let heard = heard.iter().copied().collect::<BTreeSet<_>>();
+                host::Listener { transport, port, answered, refused, heard }
             });
             let listeners: Vec<_> = listeners.collect();
-            readings.insert(address, reader.read(&declared.unwrap_or_default(), &listeners));
+            let reading = reader.read(&declared.unwrap_or_default(), &listeners);
+            self.readings.insert(address, reading);
         }
-        self.readings = readings;
     }
 
     /// Tells whether any host has ports at several offsets.

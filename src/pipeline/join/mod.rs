@@ -266,6 +266,13 @@ impl<'a> Join<'a> {
                 decoder.encaps_folded()
             ));
         }
+        if self.hosts.beyond() > 0 {
+            warnings.push(format!(
+                "{} flows went to ports of hosts beyond the limit: these hosts are not listed, and their flows are \
+                 tagged by their ports alone",
+                self.hosts.beyond()
+            ));
+        }
         if seen.across.tokens.beyond() > 0 {
             warnings.push(format!(
                 "{} times a secret was presented that could not be followed any more: that several clients share one may have been missed",

@@ -145,9 +145,9 @@ impl<'a> Join<'a> {
     }
 
     /// Returns the responders that answered, with what their ports did.
-    pub(super) fn host_records(&self, proofs: &[PortProof]) -> Vec<HostRecord> {
+    pub(super) fn host_records(&self, proofs: &[PortProof]) -> impl Iterator<Item = HostRecord> {
         let hosts = self.hosts.in_order().into_iter();
-        hosts.map(|(address, host)| self.host_record(address, host, proofs)).collect()
+        hosts.map(move |(address, host)| self.host_record(address, host, proofs))
     }
 
     fn host_record(&self, address: IpAddr, host: &HostFacts, proofs: &[PortProof]) -> HostRecord {
@@ -155,7 +155,8 @@ impl<'a> Join<'a> {
         let reading = self.hosts.reading(address);
         let name = |tag: Tag| tag.service().map(|c| catalog.service(c.service).id.clone());
         let mut ports = HostPorts::default();
-        for (&(port, transport), listener) in &host.listeners {
+        for listener in &host.listeners {
+            let (port, transport) = (listener.port, listener.transport);
             let tag = match reading {
                 Some(reading) => reading.service_at(catalog, transport, port),
                 None => classify::by_port(catalog, transport, port),

@@ -14,7 +14,7 @@ pub(super) struct Blind {
     holes: u64,
     cuts: u64,
     samples: u64,
-    /// Flows that were thrown out before it was known what they are.
+    /// Flows that were thrown out, or whose reader was, while they were looked into.
     pub(super) evicted: u64,
 }
 
@@ -28,6 +28,7 @@ impl Blind {
         self.holes += u64::from(facts.uninspected.has(Uninspected::HOLE));
         self.cuts += u64::from(facts.uninspected.has(Uninspected::SNAPLEN));
         self.samples += u64::from(facts.uninspected.has(Uninspected::SAMPLE));
+        self.evicted += u64::from(facts.uninspected.has(Uninspected::MEMORY));
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Shard {
     free: Vec<Slot>,
     /// Frames of flows that were seen at another point than the flow's first one.
     elsewhere: BTreeMap<(FlowNumber, PointId), u64>,
-    /// Bytes that connections hold: behind holes, of heads that are not whole.
+    /// Memory of what is held for flows, in bytes: behind holes, of messages that are not whole, of facts.
     held: usize,
     /// Connections and exchanges that are still looked into.
     readers: usize,
@@ -52,6 +52,8 @@ pub struct Shard {
     changed: Vec<FlowNumber>,
     /// Somebody asks what is new.
     asked: bool,
+    /// Bytes held at which reading ends where most is held; nothing before anybody said how much may be.
+    relieve_at: Option<usize>,
 }
 
 impl Shard {
@@ -73,7 +75,13 @@ impl Shard {
         match packet.key.transport() {
             // A bare acknowledgement tells a stream nothing.
             Transport::Tcp if is_empty && !packet.tcp.flags.has(CONTROL) => None,
-            Transport::Tcp => self.segment(number, packet, bytes, tools),
+            Transport::Tcp => {
+                let verdict = self.segment(number, packet, bytes, tools);
+                if self.relieve_at.is_some_and(|max| self.held > max) {
+                    self.relieve(tools);
+                }
+                verdict
+            }
             Transport::Udp if !is_empty => self.datagram(number, packet, bytes, tools),
             Transport::Udp => None,
         }
@@ -280,6 +288,7 @@ impl Shard {
             self.free.push(slot);
             self.table.flow_mut(number).slot = NOTHING_TO_SAY;
         } else {
+            self.held += facts.held_bytes();
             self.inspected[slot as usize] = Inspected::Facts(Box::new(facts));
         }
     }

@@ -3,7 +3,7 @@
 use super::{Inspected, NOTHING_TO_SAY, Shard, end_of};
 use crate::flow::index::FlowNumber;
 use crate::flow::{Flow, Slot};
-use crate::inspect::{Facts, Tools};
+use crate::inspect::{Facts, Tools, Uninspected};
 use crate::packet::{PointId, Timestamp};
 
 /// How long a flow that ended is kept whole: late repetitions of its last segments still find it, and
@@ -17,13 +17,16 @@ const SWEEP_TURNS: u32 = 16;
 const FLOW_COST: usize = size_of::<Flow>() + 32;
 
 /// What a flow that is looked into costs beside, in bytes: its reader; bytes that are held come on top.
-const READER_COST: usize = 1 << 10;
+const READER_COST: usize = (1 << 10) + (1 << 7);
 
-/// What is known of a decided flow costs, in bytes, where it is a credential with its request.
-const FACTS_COST: usize = 512;
+/// What is known of a decided flow costs, in bytes, beside what was found.
+const FACTS_COST: usize = size_of::<Facts>() + size_of::<Inspected>() + 16;
 
-/// What a frame may add to the cost of the flows, in bytes, beside those it holds itself.
-pub const FRAME_COST_MAX: u64 = (FLOW_COST + READER_COST) as u64;
+/// What a flow costs for each point beside its first one, in bytes: its place in a tree.
+const ELSEWHERE_COST: usize = 48;
+
+/// What a frame may add to the cost of the flows, in bytes, beside what it is long itself.
+pub const FRAME_COST_MAX: u64 = (FLOW_COST + READER_COST + FACTS_COST) as u64;
 
 /// What would be lost with a flow. Ordered: the first is let go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +95,8 @@ impl Shard {
         if self.cost() > ask.cost_max {
             self.make_room(ask, told, tools);
         }
+        // Frames that come before the next question may take it beyond.
+        self.relieve_at = Some(ask.cost_max + ask.cost_max / 2);
         told.flows += self.len() as u64;
         told.cost += self.cost() as u64;
     }
@@ -133,7 +138,9 @@ impl Shard {
     fn sweep(&mut self, now: Timestamp, told: &mut Answer, tools: &Tools) {
         for number in 0..self.table.places() {
             let flow = self.table.flow(number);
-            if flow.is_over(now) && now.since(flow.last) > KEPT_ENDED_NS {
+            let is_over = flow.is_over(now) || flow.tcp.is_closed();
+            if is_over && now.since(flow.last) > KEPT_ENDED_NS {
+                self.table.settle(number);
                 self.fold(number, false, told, tools);
             }
         }
@@ -165,9 +172,45 @@ impl Shard {
         }
     }
 
+    /// What is held is half as much again as all flows may cost, before the next question: a few bytes of the
+    /// wire may stand for many. Ends the reading of the connections that hold the most; what is known of them
+    /// stays.
+    #[cold]
+    pub(super) fn relieve(&mut self, tools: &Tools) {
+        let Some(max) = self.relieve_at else { return };
+        let mut order: Vec<_> = self
+            .flows()
+            .filter_map(|(number, flow)| match self.inspected.get(flow.slot as usize) {
+                Some(Inspected::Connection(connection)) => {
+                    Some((std::cmp::Reverse(connection.held_bytes()), number))
+                }
+                _ => None,
+            })
+            .collect();
+        order.sort_unstable();
+        for (_, number) in order {
+            if self.held <= max - max / 4 {
+                break;
+            }
+            let flow = self.table.flow(number);
+            let slot = flow.slot;
+            let place = &mut self.inspected[slot as usize];
+            let Inspected::Connection(connection) = std::mem::replace(place, Inspected::Free)
+            else {
+                continue;
+            };
+            self.held = self.held.saturating_sub(connection.held_bytes());
+            let mut facts = end_of(*connection, flow, tools);
+            facts.uninspected.add(Uninspected::MEMORY);
+            self.decide(number, slot, facts);
+        }
+        // What is decided stays until the next question; it need not be looked at with every packet.
+        self.relieve_at = Some(max.max(self.held + max / 4));
+    }
+
     /// Returns what would be lost with a flow.
     fn worth(&self, flow: &Flow, now: Timestamp) -> Worth {
-        if flow.is_over(now) {
+        if flow.is_over(now) || flow.tcp.is_closed() {
             return Worth::Ended;
         }
         match self.inspected.get(flow.slot as usize) {
@@ -195,7 +238,10 @@ impl Shard {
                     self.readers -= 1;
                     Some(Box::new(datagrams.finish()))
                 }
-                Inspected::Facts(facts) => Some(facts),
+                Inspected::Facts(facts) => {
+                    self.held = self.held.saturating_sub(facts.held_bytes());
+                    Some(facts)
+                }
                 Inspected::Free => None,
             };
             self.free.push(flow.slot);
@@ -210,6 +256,10 @@ impl Shard {
     /// Returns what the flows cost, in bytes.
     fn cost(&self) -> usize {
         let decided = self.inspected.len() - self.free.len() - self.readers;
-        self.table.len() * FLOW_COST + decided * FACTS_COST + self.readers * READER_COST + self.held
+        self.table.len() * FLOW_COST
+            + decided * FACTS_COST
+            + self.readers * READER_COST
+            + self.elsewhere.len() * ELSEWHERE_COST
+            + self.held
     }
 }

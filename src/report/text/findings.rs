@@ -20,6 +20,9 @@ use crate::report::record::{
 /// totals. A pair of a hostile client takes some kilobytes, so this bounds a report at some 30 MB.
 const PAIRS_MAX: usize = 8_192;
 
+/// Pairs that each rule has room for, whatever others took: a flood of what matters little hides nothing.
+const PAIRS_OF_RULE_MIN: usize = 64;
+
 /// Findings of a live run that wait for their final count.
 const OPEN_MAX: usize = 65_536;
 
@@ -132,12 +135,13 @@ impl Findings {
             }
             return false;
         }
+        let is_full = self.pairs >= PAIRS_MAX && group.pairs.len() >= PAIRS_OF_RULE_MIN;
         match group.pairs.entry(pair) {
             Entry::Occupied(mut known) => {
                 known.get_mut().add(alert, sum);
                 false
             }
-            Entry::Vacant(_) if self.pairs >= PAIRS_MAX => {
+            Entry::Vacant(_) if is_full => {
                 group.beyond.add(sum);
                 false
             }
