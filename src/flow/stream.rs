@@ -88,7 +88,7 @@ struct Held {
     cut_len: u32,
 }
 
-/// What a segment that is held costs beside its bytes: its place, and what the allocator adds.
+/// What a held segment costs beside its bytes.
 const HELD_COST: usize = size_of::<Held>() + 16;
 
 impl Held {
@@ -183,11 +183,10 @@ impl Stream {
     /// Closes the sides when both are over. A FIN alone may be forged, and then the side goes on.
     fn close_if_over(&mut self, sink: &mut impl StreamSink) {
         let over = Side::BOTH.map(|side| self.halves[side.index()].is_over(sink.wants(side)));
-        if over == [true; 2] {
-            for side in Side::BOTH {
-                self.halves[side.index()].close(side, sink);
-            }
-        }
+        Side::BOTH
+            .into_iter()
+            .filter(|_| over == [true; 2])
+            .for_each(|side| self.halves[side.index()].close(side, sink));
     }
 
     /// Learns the number of the first byte of a side that sent some: without one of them captured, they are a
@@ -225,8 +224,7 @@ impl Stream {
         self.halves.iter().all(|half| half.phase == Phase::Closed)
     }
 
-    /// Returns the memory of what is held behind holes and of what is remembered so that copies can be
-    /// compared, in bytes.
+    /// Returns the memory of what is held behind holes and remembered for comparison, in bytes.
     pub fn held_bytes(&self) -> usize {
         let of_half = |half: &Half| {
             half.held_bytes + half.held.capacity() * HELD_COST + half.recent.bytes.capacity()
@@ -402,10 +400,7 @@ impl Half {
             }
         }
         self.held.drain(..done);
-        if self.held.is_empty() {
-            // Most streams are never out of order again.
-            self.held = Vec::new();
-        }
+        self.held.is_empty().then(|| self.held = Vec::new());
     }
 
     /// Declares holes lost, first things first, until no more than `keep_bytes` are held.
@@ -474,7 +469,6 @@ impl Half {
     }
 
     /// Tells whether everything up to the side's end was given.
-    #[inline]
     fn is_over(&mut self, is_wanted: bool) -> bool {
         let Some(end) = self.end else { return self.phase == Phase::Closed };
         if self.phase == Phase::Flowing && is_after(self.next, end) {
@@ -482,11 +476,9 @@ impl Half {
             self.end = None;
             return false;
         }
-        match self.phase {
-            Phase::Seeking => self.held.is_empty() || !is_wanted,
-            Phase::Flowing => end == self.next || !is_wanted,
-            Phase::Closed => true,
-        }
+        let given =
+            if self.phase == Phase::Seeking { self.held.is_empty() } else { end == self.next };
+        given || !is_wanted || self.phase == Phase::Closed
     }
 
     fn close(&mut self, side: Side, sink: &mut impl StreamSink) {

@@ -264,17 +264,6 @@ pub struct Evidence {
     pub jwt: Option<Box<JwtFacts>>,
 }
 
-impl Evidence {
-    /// Returns the memory of what it points to, in bytes.
-    fn held_bytes(&self, before: Option<&HttpContext>) -> usize {
-        let jwt = self.jwt.as_ref();
-        self.secrets.capacity() * size_of::<(Fingerprint, u64)>()
-            + self.user.as_ref().map_or(0, String::capacity)
-            + self.http.as_ref().map_or(0, |http| http.held_bytes(before))
-            + jwt.map_or(0, |jwt| size_of::<JwtFacts>() + jwt.alg.capacity() + jwt.iss.capacity())
-    }
-}
-
 /// What a JWT says of itself (RFC 7519), without what would let anybody use it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JwtFacts {
@@ -303,19 +292,6 @@ pub struct TlsFacts {
     pub certificate: Option<Box<CertificateFacts>>,
     /// Whether the server asked for a client certificate; `None` where that is encrypted or was not seen.
     pub client_certificate: Option<bool>,
-}
-
-impl TlsFacts {
-    /// Returns its memory, in bytes.
-    fn held_bytes(&self) -> usize {
-        let alpn = self.alpn.iter().map(|name| size_of::<String>() + name.capacity());
-        let certificate = self.certificate.as_ref().map_or(0, |certificate| {
-            let names = certificate.subject.capacity() + certificate.issuer.capacity();
-            size_of::<CertificateFacts>() + names
-        });
-        let sni = self.sni.as_ref().map_or(0, String::capacity);
-        size_of::<Self>() + sni + alpn.sum::<usize>() + certificate
-    }
 }
 
 /// What a server's certificate says (RFC 5280 §4.1). Names as on the wire, cut, not escaped.

@@ -25,6 +25,7 @@ mod kerberos;
 pub mod ldap;
 mod login;
 mod look;
+mod memory;
 pub mod mqtt;
 mod ntp;
 pub mod probe;

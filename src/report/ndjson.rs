@@ -34,19 +34,13 @@ const BUFFER_LEN: usize = 1 << 16;
 pub struct Ndjson {
     out: Box<dyn Write + Send>,
     buffer: Vec<u8>,
-    rate: Option<Rate>,
+    pub(super) rate: Option<Rate>,
 }
 
 impl Ndjson {
     /// Writes to `out`, in large pieces.
     pub fn new(out: Box<dyn Write + Send>) -> Self {
         Self { out, buffer: Vec::with_capacity(BUFFER_LEN + (BUFFER_LEN >> 2)), rate: None }
-    }
-
-    /// Bounds how many alerts go out in a second, as a live run must.
-    #[must_use]
-    pub fn bounded(self) -> Self {
-        Self { rate: Some(Rate::default()), ..self }
     }
 
     fn line(&mut self, line: &impl Serialize) -> io::Result<()> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ndjson::Ndjson;
 use super::record::AlertRecord;
 
 /// Alerts of one rule that go out in one second: more than anybody follows, and some 15 MB.
@@ -49,6 +50,15 @@ impl Rate {
     /// Returns how many alerts were withheld, by rule.
     pub(super) fn withheld(&self) -> &BTreeMap<String, u64> {
         &self.withheld
+    }
+}
+
+impl Ndjson {
+    /// Bounds how many alerts go out in a second, as a live run must.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.rate = Some(Rate::default());
+        self
     }
 }
 
