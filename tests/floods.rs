@@ -145,11 +145,15 @@ fn floods(what: &str, frames: u32, flood: Flood<'_>) -> Vec<String> {
     let mut clients: Vec<Client> = (1..=5).map(|n| Client::open(&mut capture, n, false)).collect();
     for n in 0..frames {
         if n % (frames / 4) == 0 {
-            clients.iter_mut().for_each(|client| client.request(&mut capture));
+            for client in &mut clients {
+                client.request(&mut capture);
+            }
         }
         flood(&mut capture, n);
     }
-    clients.iter_mut().for_each(|client| client.request(&mut capture));
+    for client in &mut clients {
+        client.request(&mut capture);
+    }
     let records = capture.analyze(&["--memory-limit=192M", "--workers=2"]);
     let summary = summary(&records);
     let presented: u64 = clients.iter().map(|client| client.requests).sum();
@@ -317,7 +321,9 @@ fn a_storm_of_forged_segments_does_not_blind_the_inspection() {
     };
     let flags = [SYN, RST, RST | ACK, FIN | ACK, SYN | ACK];
     for _ in 0..6 {
-        clients.iter_mut().for_each(|client| client.request(&mut capture));
+        for client in &mut clients {
+            client.request(&mut capture);
+        }
         for _ in 0..5_000 {
             let client = &clients[next() as usize % clients.len()];
             let from = next() as usize % 2;
@@ -325,7 +331,9 @@ fn a_storm_of_forged_segments_does_not_blind_the_inspection() {
             capture.tcp(ends, flags[next() as usize % flags.len()], [next(), next()], &[]);
         }
     }
-    clients.iter_mut().for_each(|client| client.request(&mut capture));
+    for client in &mut clients {
+        client.request(&mut capture);
+    }
     let records = capture.analyze(&[]);
     assert_eq!(tokens(&records), 21);
 }

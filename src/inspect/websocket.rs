@@ -148,7 +148,7 @@ pub(super) fn probe(start: &Start<'_>) -> Probe {
     }
     let sender = match start.bytes {
         // A message is not told by its middle.
-        [first, ..] if first & 0x80 == 0 || first & 0x0f == 0 => return Probe::Excluded,
+        [first, ..] if *first < 0x80 || first % 16 == 0 => return Probe::Excluded,
         [] | [_] => return Probe::Undecided,
         [_, second, ..] if second & 0x80 != 0 => Sender::Initiator,
         _ => Sender::Responder,
