@@ -88,16 +88,7 @@ fn stages(criterion: &mut Criterion) {
 fn report(gathered: &Gathered, held: &Held) {
     let (catalog, site, past) = (Catalog::embedded(), Site::default(), Past::default());
     let policy = Policy::load(catalog, &site, &[]).expect("the rules that ship are right");
-    let provenance = Provenance {
-        version: String::new(),
-        catalog_sha256: String::new(),
-        policy_sha256: String::new(),
-        site_sha256: None,
-        filter: None,
-        since: None,
-        until: None,
-        inputs: Vec::new(),
-    };
+    let provenance = Provenance::default();
     let setting = Setting {
         catalog,
         site: &site,

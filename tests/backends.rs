@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::net::{
-    CLIENT, Ended, Net, PATIENCE, Run, SENDER, balanced, contents, is_alert, must, wait,
+    Ended, Net, PATIENCE, Run, SENDER, balanced, contents, must, vanishes_and_returns, wait,
 };
 use crate::support;
 
@@ -465,19 +465,7 @@ fn an_interface_that_vanishes_is_taken_up_on_its_return_by_both_backends() {
     }
     let Some(net) = Net::new() else { return };
     for backend in ["ebpf", "pcap"] {
-        let mut run = net.watch("a", &["-i", "va", "--backend", backend, "--format", "ndjson"]);
-        must(&["-n", &net.namespace("a"), "link", "del", "va"]);
-        run.wait_for_word("va: went away");
-        net.connect();
-        run.wait_for_word("va: is back");
-        let _server = net.serve("b");
-        net.python("a", CLIENT, &["10.77.0.2"]);
-        run.wait_for(|record| is_alert(record, "plaintext-bearer"));
-        run.signal("INT");
-        run.end();
-        balanced(&run.summary()["ledger"]["total"]);
-        let verdict = &run.summary()["verdict"];
-        assert_eq!(verdict["reasons"][0]["reason"], "unread-tail", "{backend}: {verdict}");
+        vanishes_and_returns(&net, &["--backend", backend]);
     }
 }
 

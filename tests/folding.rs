@@ -77,16 +77,7 @@ struct Rules<'k> {
 
 impl Watcher for Rules<'_> {
     fn setting(&self) -> Setting<'_> {
-        let provenance = Provenance {
-            version: String::new(),
-            catalog_sha256: String::new(),
-            policy_sha256: String::new(),
-            site_sha256: None,
-            filter: None,
-            since: None,
-            until: None,
-            inputs: Vec::new(),
-        };
+        let provenance = Provenance::default();
         let Self { catalog, site, policy, past } = *self;
         Setting { catalog, site, policy, past, fail_on: Severity::High, threads: true, provenance }
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::net::{
     CLIENT, Ended, FLOOD, MAC, Net, PATIENCE, SENDER, balanced, contents, is_alert, lines, must,
-    wait,
+    vanishes_and_returns, wait,
 };
 use crate::support;
 
@@ -79,19 +79,7 @@ fn a_replayed_capture_gives_what_the_file_gives() {
 #[test]
 fn an_interface_that_vanishes_is_told_and_taken_up_on_its_return() {
     let Some(net) = Net::new() else { return };
-    let mut run = net.watch("a", &["-i", "va", "--format", "ndjson"]);
-    must(&["-n", &net.namespace("a"), "link", "del", "va"]);
-    run.wait_for_word("va: went away");
-    net.connect();
-    run.wait_for_word("va: is back");
-    let _server = net.serve("b");
-    net.python("a", CLIENT, &["10.77.0.2"]);
-    run.wait_for(|record| is_alert(record, "plaintext-bearer"));
-    run.signal("INT");
-    run.end();
-    balanced(&run.summary()["ledger"]["total"]);
-    let verdict = &run.summary()["verdict"];
-    assert_eq!(verdict["reasons"][0]["reason"], "unread-tail", "{verdict}");
+    vanishes_and_returns(&net, &[]);
 }
 
 #[test]

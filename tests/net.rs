@@ -331,3 +331,20 @@ pub(crate) fn contents(records: &[Value]) -> (BTreeMap<String, u64>, BTreeMap<St
     }
     (alerts, flows)
 }
+
+/// Takes a watched interface away and brings it back: the run tells of both, goes on, and knows what it missed.
+pub(crate) fn vanishes_and_returns(net: &Net, backend: &[&str]) {
+    let mut run = net.watch("a", &[&["-i", "va", "--format", "ndjson"], backend].concat());
+    must(&["-n", &net.namespace("a"), "link", "del", "va"]);
+    run.wait_for_word("va: went away");
+    net.connect();
+    run.wait_for_word("va: is back");
+    let _server = net.serve("b");
+    net.python("a", CLIENT, &["10.77.0.2"]);
+    run.wait_for(|record| is_alert(record, "plaintext-bearer"));
+    run.signal("INT");
+    run.end();
+    balanced(&run.summary()["ledger"]["total"]);
+    let verdict = &run.summary()["verdict"];
+    assert_eq!(verdict["reasons"][0]["reason"], "unread-tail", "{backend:?}: {verdict}");
+}

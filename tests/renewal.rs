@@ -61,16 +61,7 @@ struct Reloading {
 }
 
 fn setting(known: &Known) -> Setting<'_> {
-    let provenance = Provenance {
-        version: String::new(),
-        catalog_sha256: String::new(),
-        policy_sha256: String::new(),
-        site_sha256: None,
-        filter: None,
-        since: None,
-        until: None,
-        inputs: Vec::new(),
-    };
+    let provenance = Provenance::default();
     let Known { site, policy, past } = known;
     let (catalog, fail_on) = (Catalog::embedded(), Severity::High);
     Setting { catalog, site, policy, past, fail_on, threads: false, provenance }

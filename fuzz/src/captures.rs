@@ -136,16 +136,7 @@ pub fn report(data: &[u8]) {
     if seen.front.frames > FRAMES_MAX {
         return;
     }
-    let provenance = Provenance {
-        version: String::new(),
-        catalog_sha256: String::new(),
-        policy_sha256: String::new(),
-        site_sha256: None,
-        filter: None,
-        since: None,
-        until: None,
-        inputs: Vec::new(),
-    };
+    let provenance = Provenance::default();
     let fail_on = Severity::Low;
     let (catalog, site) = (Catalog::embedded(), &*SITE);
     let past = Past::default();

@@ -334,7 +334,7 @@ pub struct RuleTotals {
 }
 
 /// What was read, by which version, under which rules.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Provenance {
     /// portreeve's version.
     pub version: String,
