@@ -55,7 +55,7 @@ pub struct Flow {
     tentative: FlowNumber,
     /// Where its first packet was seen.
     pub point: PointId,
-    marks: u8,
+    marks: u16,
     /// Of the history's commonest letters, those that are written down.
     written: Written,
     /// Who sent the first packet.
@@ -76,19 +76,19 @@ pub struct Flow {
 const _: () = assert!(size_of::<Flow>() == 192 && std::mem::offset_of!(Flow, first_side) <= 128);
 
 impl Flow {
-    const REFUSED: u8 = 1;
-    const SYN_REPEATED: u8 = 2;
-    const ENDED: u8 = 4;
+    const REFUSED: u16 = 1;
+    const SYN_REPEATED: u16 = 1 << 1;
+    const ENDED: u16 = 1 << 2;
     /// By side.
-    const HAS_PAYLOAD: [u8; 2] = [8, 64];
+    const HAS_PAYLOAD: [u16; 2] = [1 << 3, 1 << 4];
     /// The place is free.
-    const VACANT: u8 = 16;
+    const VACANT: u16 = 1 << 5;
     /// Stands beside an established connection of the same five-tuple.
-    const TENTATIVE: u8 = 32;
+    const TENTATIVE: u16 = 1 << 6;
     /// Some of its packets were joined by offload.
-    const MERGED: u8 = 64;
+    const MERGED: u16 = 1 << 7;
     /// What stands beside it had its five-tuple before.
-    const SUCCEEDS: u8 = 128;
+    const SUCCEEDS: u16 = 1 << 8;
 
     fn new(packet: &Packet) -> Self {
         Self {
@@ -177,7 +177,7 @@ impl Flow {
         self.packets[side] += u64::from(packet.frames);
         self.bytes[side] += u64::from(packet.wire_len);
         self.last = self.last.max(packet.at.time);
-        self.marks |= u8::from(packet.merged) * Self::MERGED;
+        self.marks |= u16::from(packet.merged) * Self::MERGED;
     }
 }
 
@@ -272,7 +272,7 @@ impl Table {
         if count.lost > 0 {
             flow.marks |= Flow::HAS_PAYLOAD[packet.side.index()];
         }
-        flow.marks |= u8::from(count.merged) * Flow::MERGED;
+        flow.marks |= u16::from(count.merged) * Flow::MERGED;
         if packet.key.transport() == Transport::Tcp {
             flow.tcp.counted(packet.side, count.isn, count.next_seq);
             flow.tcp.ended(count.ended);
