@@ -337,3 +337,17 @@ fn a_storm_of_forged_segments_does_not_blind_the_inspection() {
     let records = capture.analyze(&[]);
     assert_eq!(tokens(&records), 21);
 }
+
+#[test]
+fn hosts_beyond_the_limit_are_told() {
+    const HOSTS: u32 = (1 << 14) + 5;
+    let mut capture = Capture::new();
+    for n in 0..HOSTS {
+        let ends = [client_of(n), (client_of(n).0, 8280)];
+        capture.tcp(ends, SYN, [100, 0], &[]);
+        capture.tcp([ends[1], ends[0]], SYN | ACK, [500, 101], &[]);
+    }
+    let records = capture.analyze(&[]);
+    let warnings = own(summary(&records), "warnings").to_string();
+    assert!(warnings.contains("5 hosts beyond the limit"), "{warnings}");
+}

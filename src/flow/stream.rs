@@ -6,6 +6,7 @@
 
 use crate::packet::{At, Packet, Side, TcpFlags};
 
+use super::recent::Recent;
 use super::tcp::is_after;
 
 /// Bytes that one side may hold behind a hole: four unscaled windows.
@@ -17,10 +18,6 @@ pub const HELD_SEGMENTS_MAX: usize = 1024;
 /// How far ahead of the expected byte a segment may lie; beyond it the number is forged or the
 /// connection another one (the largest scaled window is 1 GiB, RFC 7323 §2.3; real ones stay far below).
 pub const AHEAD_MAX: u32 = 64 << 20;
-
-/// Bytes of a side that are remembered, so that a copy with other content shows: more than one full segment,
-/// as such a copy follows the first one closely.
-const RECENT_LEN_MAX: usize = 2 << 10;
 
 /// What takes a connection's bytes.
 pub trait StreamSink {
@@ -98,48 +95,6 @@ impl Held {
     }
 }
 
-/// The last bytes that were given and mattered.
-#[derive(Default)]
-struct Recent {
-    bytes: Vec<u8>,
-    /// Number behind the last one.
-    end: u32,
-}
-
-impl Recent {
-    fn add(&mut self, seq: u32, bytes: &[u8]) {
-        if seq != self.end {
-            self.bytes.clear();
-        }
-        self.end = seq.wrapping_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        let bytes = &bytes[bytes.len().saturating_sub(RECENT_LEN_MAX)..];
-        let room = RECENT_LEN_MAX - bytes.len();
-        if self.bytes.len() > room {
-            self.bytes.drain(..self.bytes.len() - room);
-        }
-        if self.bytes.capacity() == 0 {
-            // Many a connection sends no more than this.
-            self.bytes.reserve_exact(bytes.len());
-        }
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Tells whether a copy of earlier bytes differs, as far as these are remembered.
-    fn differs(&self, seq: u32, copy: &[u8]) -> bool {
-        let len = self.bytes.len();
-        let start = self.end.wrapping_sub(u32::try_from(len).unwrap_or(u32::MAX));
-        let (from, skipped) = if is_after(seq, start) {
-            (seq.wrapping_sub(start) as usize, 0)
-        } else {
-            (0, start.wrapping_sub(seq) as usize)
-        };
-        let Some(copy) = copy.get(skipped..) else { return false };
-        let known = self.bytes.get(from..).unwrap_or(&[]);
-        let both = known.len().min(copy.len());
-        known[..both] != copy[..both]
-    }
-}
-
 impl Stream {
     /// Takes one packet of the connection. `start` is the number of the side's first byte, where the
     /// handshake told it.
@@ -183,10 +138,11 @@ impl Stream {
     /// Closes the sides when both are over. A FIN alone may be forged, and then the side goes on.
     fn close_if_over(&mut self, sink: &mut impl StreamSink) {
         let over = Side::BOTH.map(|side| self.halves[side.index()].is_over(sink.wants(side)));
-        Side::BOTH
-            .into_iter()
-            .filter(|_| over == [true; 2])
-            .for_each(|side| self.halves[side.index()].close(side, sink));
+        if over == [true; 2] {
+            for side in Side::BOTH {
+                self.halves[side.index()].close(side, sink);
+            }
+        }
     }
 
     /// Learns the number of the first byte of a side that sent some: without one of them captured, they are a
@@ -227,7 +183,7 @@ impl Stream {
     /// Returns the memory of what is held behind holes and remembered for comparison, in bytes.
     pub fn held_bytes(&self) -> usize {
         let of_half = |half: &Half| {
-            half.held_bytes + half.held.capacity() * HELD_COST + half.recent.bytes.capacity()
+            half.held_bytes + half.held.capacity() * HELD_COST + half.recent.held_bytes()
         };
         self.halves.iter().map(of_half).sum()
     }
@@ -400,7 +356,10 @@ impl Half {
             }
         }
         self.held.drain(..done);
-        self.held.is_empty().then(|| self.held = Vec::new());
+        if self.held.is_empty() {
+            // Its room counts as held.
+            self.held = Vec::new();
+        }
     }
 
     /// Declares holes lost, first things first, until no more than `keep_bytes` are held.
@@ -501,6 +460,7 @@ const SEEK_BYTES_MAX: usize = 16 << 10;
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::recent::RECENT_LEN_MAX;
     use super::*;
     use crate::flow::testing::{CLIENT, SERVER, tcp};
 

@@ -55,6 +55,8 @@ pub(super) struct HostFacts {
     pub(super) listeners: Vec<Listener>,
     /// Something was seen since it was read that may change what it is.
     is_changed: bool,
+    /// There was no room to read it.
+    is_unread: bool,
     /// It calls itself a product of the platform, or speaks what only such a product speaks.
     pub(super) says_product: bool,
 }
@@ -67,6 +69,8 @@ pub(super) struct Hosts {
     pub(super) learned: Learned,
     /// How often a flow showed something of a port for which there was no room.
     beyond: u64,
+    /// Hosts that were not read for want of room.
+    unread: usize,
     /// Hosts that are to be read.
     changed: Vec<IpAddr>,
     readings: HashMap<IpAddr, HostReading, foldhash::fast::RandomState>,
@@ -172,12 +176,20 @@ impl Hosts {
         self.beyond
     }
 
+    /// Returns how many hosts were not read, since there are too many.
+    pub(super) fn unread(&self) -> usize {
+        self.unread
+    }
+
     /// Goes over to another catalogue or site: every host is read anew.
     pub(super) fn forget_readings(&mut self) {
         self.readings.clear();
+        self.unread = 0;
         self.changed.clear();
         self.changed.extend(self.by_address.keys().copied());
-        self.by_address.values_mut().for_each(|host| host.is_changed = true);
+        for host in self.by_address.values_mut() {
+            (host.is_changed, host.is_unread) = (true, false);
+        }
     }
 
     /// Works out what runs on each host of which something new was seen: on those that the site declares, and
@@ -193,9 +205,6 @@ impl Hosts {
         for address in changed {
             let Some(host) = self.by_address.get_mut(&address) else { continue };
             host.is_changed = false;
-            if self.readings.len() >= READINGS_MAX && !self.readings.contains_key(&address) {
-                continue;
-            }
             let declared = site
                 .host_of(address)
                 .map(|host| Declared { products: host.products.clone(), offset: host.offset });
@@ -205,6 +214,10 @@ impl Hosts {
                 && !listeners
                     .any(|listener| catalog.is_catalogued(listener.transport, listener.port))
             {
+                continue;
+            }
+            if self.readings.len() >= READINGS_MAX && !self.readings.contains_key(&address) {
+                self.unread += usize::from(!std::mem::replace(&mut host.is_unread, true));
                 continue;
             }
             let listeners = host.listeners.iter().map(|listener| {

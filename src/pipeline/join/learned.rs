@@ -17,8 +17,14 @@ const VALID_NS: u64 = 8 * 3_600 * 1_000_000_000;
 /// Packet time between two looks for what is over, where there is no room for more.
 const SWEEP_NS: u64 = 3_600 * 1_000_000_000;
 
+/// Spans of one endpoint: as many as a month has working days. The oldest goes first.
+const SPANS_OF_ONE_MAX: usize = 32;
+
 /// Endpoints of one registry that are told in the report.
 const TOLD_MAX: usize = 8;
+
+/// Registries that the report tells of: every server of a platform has one.
+const REGISTRIES_MAX: usize = 1 << 10;
 
 /// Which end of a later flow must be whom.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,7 +86,7 @@ impl Learned {
                 Some(named) => self.add(endpoint, End::Responder(named)),
                 None => self.add(endpoint, End::Initiator(view.initiator().ip())),
             }
-            if self.told.len() < SPANS_MAX || self.told.contains_key(&server) {
+            if self.told.len() < REGISTRIES_MAX || self.told.contains_key(&server) {
                 let told = self.told.entry(server).or_default();
                 if told.len() < TOLD_MAX {
                     told.insert((endpoint.host.clone(), endpoint.port, endpoint.tls));
@@ -102,7 +108,12 @@ impl Learned {
             self.sweep(at.time);
         }
         if self.spans_len < SPANS_MAX {
-            self.spans.entry(key).or_default().push(span);
+            let spans = self.spans.entry(key).or_default();
+            if spans.len() >= SPANS_OF_ONE_MAX {
+                spans.remove(0);
+                self.spans_len -= 1;
+            }
+            spans.push(span);
             self.spans_len += 1;
         }
     }
@@ -173,6 +184,19 @@ mod tests {
         };
         let held: Vec<i64> = (0..60).filter(|hours| holds(*hours)).collect();
         assert_eq!(held, (1..=18).chain(41..=48).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_endpoint_that_is_named_for_ever_takes_little_room() {
+        let mut learned = Learned::default();
+        let end = End::Responder(IpAddr::from([10, 0, 3, 10]));
+        for day in 0..1_000 {
+            learned.add(&endpoint(4000, 24 * day), end);
+        }
+        assert_eq!(learned.spans_len, SPANS_OF_ONE_MAX);
+        let spans = &learned.spans[&(4000, end)];
+        assert!(spans.iter().any(|span| span.holds(endpoint(4000, 24 * 999 + 1).at)));
+        assert_eq!(spans.len(), SPANS_OF_ONE_MAX);
     }
 
     #[test]

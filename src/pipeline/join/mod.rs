@@ -273,6 +273,12 @@ impl<'a> Join<'a> {
                 self.hosts.beyond()
             ));
         }
+        if self.hosts.unread() > 0 {
+            warnings.push(format!(
+                "{} hosts beyond the limit: what runs on them was not worked out, and their flows are tagged by their ports alone",
+                self.hosts.unread()
+            ));
+        }
         if seen.across.tokens.beyond() > 0 {
             warnings.push(format!(
                 "{} times a secret was presented that could not be followed any more: that several clients share one may have been missed",
