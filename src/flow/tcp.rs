@@ -121,7 +121,8 @@ impl Tcp {
             side.next = seq.wrapping_add(spent);
         }
         side.done.add(Done::SEQ);
-        if payload_len > 0 {
+        // Data in an opening (RFC 7413) show no more than the opening does.
+        if payload_len > 0 && !flags.is_syn() {
             side.done.add(Done::DATA);
         }
         if flags.has(TcpFlags::FIN) && ends {

@@ -61,6 +61,21 @@ fn a_reused_five_tuple_after_the_end_is_another_flow() {
 }
 
 #[test]
+fn data_in_an_opening_that_nobody_answers_are_no_connection() {
+    let mut packets = vec![tcp(CLIENT, SERVER, SYN, 1000, 0, 100)];
+    let (table, _) = table_of(&packets);
+    let flow = table.flow(0);
+    assert!(flow.has_payload() && !flow.tcp.is_answered());
+    packets.push(tcp(SERVER, CLIENT, RST | ACK, 0, 1101, 0));
+    let (table, _) = table_of(&packets);
+    assert!(table.flow(0).tcp.is_refused(table.flow(0).tcp.initiator().unwrap()));
+    packets.truncate(1);
+    packets.push(tcp(SERVER, CLIENT, SYN | ACK, 9000, 1101, 0));
+    let (table, _) = table_of(&packets);
+    assert!(table.flow(0).tcp.is_answered());
+}
+
+#[test]
 fn a_repeated_opening_is_the_same_flow() {
     let mut packets = handshake(1000);
     packets.insert(1, packets[0]);
