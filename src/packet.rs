@@ -188,6 +188,7 @@ impl PartialEq for FlowKey {
 
 impl FlowKey {
     /// Builds the key of an IPv4 packet and tells on which side its sender is.
+    #[inline]
     pub fn v4(
         src: ([u8; 4], u16),
         dst: ([u8; 4], u16),
@@ -204,6 +205,7 @@ impl FlowKey {
     }
 
     /// Builds the key of an IPv6 packet and tells on which side its sender is.
+    #[inline]
     pub fn v6(
         src: ([u8; 16], u16),
         dst: ([u8; 16], u16),
@@ -279,6 +281,7 @@ impl FlowKey {
     }
 
     /// Hashes the key; the seed keeps an attacker from choosing where flows land.
+    #[inline]
     pub fn hash64(&self, seed: &foldhash::fast::FixedState) -> u64 {
         use std::hash::Hasher;
         let mut hasher = seed.build_hasher();

@@ -27,7 +27,8 @@ const PROVIDER_VLAN: u16 = 0x88a8;
 const VLANS_MAX: usize = 2;
 
 /// Reads a frame of a common shape.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "once a packet, and too much to hand over")]
 pub(super) fn read(frame: &[u8], link: LinkType, rules: &Rules<'_>) -> Option<Plain> {
     let (mut kind, mut rest) = match link {
         LinkType::ETHERNET => {
@@ -92,7 +93,8 @@ pub(super) fn read(frame: &[u8], link: LinkType, rules: &Rules<'_>) -> Option<Pl
 }
 
 /// Reads the transport; `stated` is the length that the IP header gives.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "once a packet, and too much to hand over")]
 fn transport(
     rest: &[u8],
     start: usize,

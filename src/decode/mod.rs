@@ -422,7 +422,8 @@ impl Decoder {
     }
 
     /// Makes the key of a packet, and its hash.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "once a packet, and too much to hand over")]
     fn direction(&self, ends: Ends, body: &Body, encap: EncapId) -> Direction {
         let [from, to] = body.ports;
         let (key, side) = match ends {

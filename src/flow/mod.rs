@@ -6,7 +6,6 @@
 
 pub mod history;
 pub mod index;
-mod recent;
 pub mod stream;
 pub mod tcp;
 #[cfg(test)]

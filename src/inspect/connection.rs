@@ -4,6 +4,7 @@
 //! are kept (bounded) and offered to the prober; then they are replayed, piece by piece, so that
 //! evidence points to the packet that brought it.
 
+use super::opening::{Opening, OpeningState};
 use super::probe::{Outcome, Prober, START_LEN_MAX, Start};
 use super::proxy::{self, Lead};
 use super::{Context, Facts, Inspection, Inspector, Progress, Protocol, Uninspected};
@@ -35,67 +36,6 @@ enum Reader {
 struct Probing {
     prober: Prober,
     sides: [Opening; 2],
-}
-
-/// The first bytes of one side.
-#[derive(Default)]
-struct Opening {
-    bytes: Vec<u8>,
-    /// Where each piece ends, and the packet that brought it.
-    pieces: Vec<(usize, At)>,
-    /// The bytes do not begin where the side's stream begins.
-    midway: bool,
-    state: OpeningState,
-}
-
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum OpeningState {
-    #[default]
-    Open,
-    Excluded,
-    Closed,
-}
-
-impl Opening {
-    /// Tells whether no byte of the side came.
-    fn is_silent(&self) -> bool {
-        self.pieces.is_empty() && self.state == OpeningState::Open
-    }
-
-    /// Returns the memory of what is kept, in bytes.
-    fn held_bytes(&self) -> usize {
-        self.bytes.capacity() + self.pieces.capacity() * size_of::<(usize, At)>()
-    }
-
-    /// Returns what the probes are to know of bytes of this side.
-    fn start<'a>(
-        &self,
-        bytes: &'a [u8],
-        other: &'a [u8],
-        ports: [u16; 2],
-        ended: bool,
-    ) -> Start<'a> {
-        Start { bytes, from_first: !self.midway, other, ports, ended }
-    }
-
-    /// Takes off what a load balancer put before the connection's own bytes; tells whether there are any
-    /// of these, as far as that is known.
-    fn strip_lead(&mut self) -> bool {
-        loop {
-            match proxy::lead(&self.bytes) {
-                Lead::Header(len) => {
-                    self.bytes.drain(..len);
-                    self.pieces.retain_mut(|(end, _)| {
-                        let is_left = *end > len;
-                        *end = end.saturating_sub(len);
-                        is_left
-                    });
-                }
-                Lead::Partial => return false,
-                Lead::None => return !self.bytes.is_empty(),
-            }
-        }
-    }
 }
 
 /// A connection together with what its readers need, for the time of one packet.
@@ -147,6 +87,12 @@ impl Connection {
         }
         self.measure();
         self.progress()
+    }
+
+    /// Takes a packet in the middle of bytes that nobody looks at; tells whether it was one.
+    #[inline]
+    pub fn pass(&mut self, packet: &Packet) -> bool {
+        self.stream.pass(packet)
     }
 
     /// Loads what the next packet needs first, so that cache misses overlap. Returns something of what was
@@ -461,6 +407,19 @@ impl StreamSink for Reading<'_, '_> {
             Reader::Reading(inspection) => inspection.skippable(side),
             Reader::Probing(_) => 0,
             Reader::Done => u64::MAX,
+        }
+    }
+
+    fn passes(&self, side: Side) -> u64 {
+        match &*self.reader {
+            Reader::Reading(inspection) => inspection.passes(side),
+            Reader::Probing(_) | Reader::Done => 0,
+        }
+    }
+
+    fn passed(&mut self, side: Side, len: u32) {
+        if let Reader::Reading(inspection) = self.reader {
+            inspection.passed(side, len);
         }
     }
 

@@ -21,15 +21,21 @@ const COPY_WITHIN_NS: u64 = 10_000_000;
 /// Datagrams of the latest time that a copy is looked for among: a mirror port may swap neighbours.
 const RECENT_LEN: usize = 4;
 
-/// A UDP exchange whose datagrams are looked into.
+/// A UDP exchange whose datagrams are looked into. Small, as most that are unknown stay so.
 #[derive(Default)]
 pub struct Datagrams {
-    facts: Facts,
+    found: Option<Box<Found>>,
     unrecognised: u8,
     /// Each side has sent something unrecognised.
     has_nonsense: [bool; 2],
+}
+
+/// What is known of an exchange of which anything is.
+#[derive(Default)]
+struct Found {
+    facts: Facts,
     /// What came last, where requests are counted.
-    recent: Option<Box<Recent>>,
+    recent: Recent,
 }
 
 /// The last few datagrams, by side, hash and time.
@@ -62,9 +68,9 @@ impl Datagrams {
             len: payload.len() + packet.cut_len as usize,
             ports: [key.port(side), key.port(side.other())],
         };
-        if self.facts.protocol.is_none() && !self.recognise(&datagram, side, packet.at) {
+        if self.protocol().is_none() && !self.recognise(&datagram, side, packet.at) {
             if packet.cut_len > 0 {
-                self.facts.uninspected.add(Uninspected::SNAPLEN);
+                self.found().facts.uninspected.add(Uninspected::SNAPLEN);
             }
             self.unrecognised += 1;
             return if self.unrecognised >= UNRECOGNISED_MAX {
@@ -73,21 +79,18 @@ impl Datagrams {
                 Progress::More
             };
         }
-        match self.facts.protocol {
-            Some(Protocol::Snmp) => {
-                let recent = self.recent.get_or_insert_default();
-                if recent.has_just_seen(side, payload, packet.at.time) {
-                    return Progress::More;
-                }
-                let mut context = tools.context(&mut self.facts);
-                let was_read = snmp::read(&datagram, packet.at, &mut context);
-                if !was_read && packet.cut_len > 0 {
-                    self.facts.uninspected.add(Uninspected::SNAPLEN);
-                }
-                Progress::More
-            }
-            _ => Progress::Enough,
+        if self.protocol() != Some(Protocol::Snmp) {
+            return Progress::Enough;
         }
+        let Found { facts, recent } = self.found();
+        if recent.has_just_seen(side, payload, packet.at.time) {
+            return Progress::More;
+        }
+        let was_read = snmp::read(&datagram, packet.at, &mut tools.context(facts));
+        if !was_read && packet.cut_len > 0 {
+            facts.uninspected.add(Uninspected::SNAPLEN);
+        }
+        Progress::More
     }
 
     /// Looks what it is. A server that answers in its own protocol to what is none does not name the
@@ -100,9 +103,10 @@ impl Datagrams {
         if sender == Sender::Responder && self.has_nonsense[side.other().index()] {
             return false;
         }
-        self.facts.protocol = Some(protocol);
-        self.facts.recognised = Some(at);
-        self.facts.initiator = match sender {
+        let facts = &mut self.found().facts;
+        facts.protocol = Some(protocol);
+        facts.recognised = Some(at);
+        facts.initiator = match sender {
             Sender::Initiator => Some(side),
             Sender::Responder => Some(side.other()),
             Sender::Either => None,
@@ -110,18 +114,27 @@ impl Datagrams {
         true
     }
 
-    /// Learns that a datagram was counted and lost.
-    pub fn lose(&mut self) {
-        self.facts.uninspected.add(Uninspected::SAMPLE);
+    fn found(&mut self) -> &mut Found {
+        self.found.get_or_insert_default()
     }
 
-    /// Returns the facts so far.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    /// Returns what is spoken, once that is known.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.facts()?.protocol
+    }
+
+    /// Learns that a datagram was counted and lost.
+    pub fn lose(&mut self) {
+        self.found().facts.uninspected.add(Uninspected::SAMPLE);
+    }
+
+    /// Returns the facts so far, if there are any.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.found.as_deref().map(|found| &found.facts)
     }
 
     /// Ends the exchange and returns all that was found.
     pub fn finish(self) -> Facts {
-        self.facts
+        self.found.map(|found| found.facts).unwrap_or_default()
     }
 }

@@ -151,4 +151,17 @@ impl Inspector for Inspection {
             Self::Named => u64::MAX,
         }
     }
+
+    fn passes(&self, side: Side) -> u64 {
+        match self {
+            Self::Http(http) => http.passes(side),
+            _ => 0,
+        }
+    }
+
+    fn passed(&mut self, side: Side, len: u32) {
+        if let Self::Http(http) = self {
+            http.passed(side, len);
+        }
+    }
 }

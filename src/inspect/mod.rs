@@ -28,6 +28,7 @@ mod look;
 mod memory;
 pub mod mqtt;
 mod ntp;
+mod opening;
 pub mod probe;
 mod proxy;
 mod quic;
@@ -115,6 +116,15 @@ pub trait Inspector {
     fn skippable(&self, _side: Side) -> u64 {
         0
     }
+
+    /// Returns how many of the next bytes of one side need not be shown, if nothing else comes before them.
+    /// Of these, [`Inspector::passed`] tells instead, but never of the last one.
+    fn passes(&self, _side: Side) -> u64 {
+        0
+    }
+
+    /// Learns that bytes came which need not be shown.
+    fn passed(&mut self, _side: Side, _len: u32) {}
 }
 
 /// What a probe says of the first bytes of a side.

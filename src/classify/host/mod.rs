@@ -26,7 +26,7 @@ use crate::packet::Transport;
 pub const PORTS_MAX: usize = 256;
 
 /// One port of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Listener {
     /// TCP or UDP.
     pub transport: Transport,

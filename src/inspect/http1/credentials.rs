@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::describe::Description;
 use super::form::percent_decoded;
-use super::head::{Framing, Method, for_each_line, trim};
+use super::head::{Framing, Method, for_each_line, is, trim};
 use crate::inspect::secret::Fingerprint;
 use crate::inspect::{Context, EvidenceKind, Facts, jwt, login};
 use crate::packet::At;
@@ -256,23 +256,22 @@ impl Presented {
         context: &Context<'_>,
     ) {
         self.framing.note(name, value);
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         let kind = match name.len() {
-            6 if is(b"apikey") => EvidenceKind::ApiKey,
-            6 if is(b"cookie") => return self.cookies(value, at, context),
-            12 if is(b"internal-key") => EvidenceKind::InternalKey,
-            13 if is(b"authorization") => return self.authorization(value, at, context),
-            15 if is(b"x-jwt-assertion") => EvidenceKind::BackendJwt,
-            19 if is(b"proxy-authorization") => {
+            6 if is(name, b"apikey") => EvidenceKind::ApiKey,
+            6 if is(name, b"cookie") => return self.cookies(value, at, context),
+            12 if is(name, b"internal-key") => EvidenceKind::InternalKey,
+            13 if is(name, b"authorization") => return self.authorization(value, at, context),
+            15 if is(name, b"x-jwt-assertion") => EvidenceKind::BackendJwt,
+            19 if is(name, b"proxy-authorization") => {
                 let (scheme, secret) = scheme(value);
-                if scheme.eq_ignore_ascii_case(b"basic") && !secret.is_empty() {
+                if is(scheme, b"basic") && !secret.is_empty() {
                     self.basic(EvidenceKind::ProxyCredentials, secret, context);
                 } else if !secret.is_empty() {
                     self.add(EvidenceKind::ProxyCredentials, None, "header");
                 }
                 return;
             }
-            _ if context.options.auth_headers.iter().any(|known| is(known.as_bytes())) => {
+            _ if is_named(name, &context.options.auth_headers) => {
                 return self.named(value, at, context);
             }
             _ => return,
@@ -286,9 +285,8 @@ impl Presented {
     /// A header that the operator names stands for Authorization; a value without a scheme is a token.
     fn named(&mut self, value: &[u8], at: At, context: &Context<'_>) {
         let (scheme, _) = scheme(value);
-        let known: [&[u8]; 3] = [b"bearer", b"basic", b"digest"];
         let token = unquoted(value);
-        if known.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        if is(scheme, b"bearer") || is(scheme, b"basic") || is(scheme, b"digest") {
             self.authorization(value, at, context);
         } else if !token.is_empty() {
             self.token(EvidenceKind::BearerToken, token, "header", at, context);
@@ -308,18 +306,17 @@ impl Presented {
 
     fn credential(&mut self, value: &[u8], at: At, context: &Context<'_>) {
         let (scheme, secret) = scheme(value);
-        let is = |known: &[u8]| scheme.eq_ignore_ascii_case(known);
         if secret.is_empty() {
             return;
         }
-        if is(b"bearer") {
+        if is(scheme, b"bearer") {
             let token = unquoted(secret);
             if !token.is_empty() {
                 self.token(EvidenceKind::BearerToken, token, "header", at, context);
             }
-        } else if is(b"basic") {
+        } else if is(scheme, b"basic") {
             self.basic(EvidenceKind::BasicCredentials, secret, context);
-        } else if is(b"digest") {
+        } else if is(scheme, b"digest") {
             // Its parameters have names, of which the first stands here.
             let user = secret.strip_prefix(b"username=").map_or(&b""[..], unquoted);
             self.login(EvidenceKind::DigestCredentials, user, &[], "header", context);
@@ -401,18 +398,21 @@ impl Firsts {
     }
 }
 
+/// Tells whether a header is one that the operator names.
+pub(super) fn is_named(name: &[u8], named: &[String]) -> bool {
+    named.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
 /// Splits a request line: the method, and all between it and the version, odd as it may be.
 pub(super) fn request_line(line: &[u8]) -> (&[u8], &[u8]) {
     let line = trim(line);
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let method_len = line.iter().position(is_space).unwrap_or(line.len());
+    let method_len = memchr::memchr2(b' ', b'\t', line).unwrap_or(line.len());
     let (method, target) = line.split_at(method_len);
     let target = target.trim_ascii();
-    if super::probe::ends_with_version(target) {
-        let version = target.iter().rposition(is_space).unwrap_or(target.len());
-        return (method, target[..version].trim_ascii_end());
+    match super::probe::version_at(target) {
+        Some(version) => (method, target[..version].trim_ascii_end()),
+        None => (method, target),
     }
-    (method, target)
 }
 
 /// Ends a request line that was cut behind its last whole parameter, which another one or the target's end

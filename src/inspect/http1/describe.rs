@@ -1,7 +1,8 @@
 //! What a finding says of its request: whose it was and where it went, and nothing that is secret.
 
+use super::credentials::is_named;
 use super::form::percent_decoded;
-use super::head::{for_each_line, trim};
+use super::head::{for_each_line, is, trim};
 use crate::inspect::http_context::{HttpContext, Writer};
 use crate::inspect::{jwt, login};
 
@@ -83,14 +84,13 @@ impl Description {
 
     /// Takes a header; `named` are the operator's own.
     pub(in crate::inspect) fn field(&mut self, name: &[u8], value: &[u8], named: &[String]) {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
-            4 if is(b"host") => self.host = self.keep(value),
-            9 if is(b"forwarded") && self.forwarded_for.len > 0 => {}
-            9 if is(b"forwarded") => self.forwarded_for = self.keep(value),
-            10 if is(b":authority") => self.host = self.keep(value),
-            10 if is(b"user-agent") => self.user_agent = self.keep(value),
-            15 if is(b"x-forwarded-for") => self.forwarded_for = self.keep(value),
+            4 if is(name, b"host") => self.host = self.keep(value),
+            9 if is(name, b"forwarded") && self.forwarded_for.len > 0 => {}
+            9 if is(name, b"forwarded") => self.forwarded_for = self.keep(value),
+            10 if is(name, b":authority") => self.host = self.keep(value),
+            10 if is(name, b"user-agent") => self.user_agent = self.keep(value),
+            15 if is(name, b"x-forwarded-for") => self.forwarded_for = self.keep(value),
             _ if is_secret(name, named) && !name.starts_with(b":") => self.secret_header(value),
             _ => {}
         }
@@ -98,13 +98,10 @@ impl Description {
 
     /// Takes the words of a header that is secret: each whole, what stands behind a name, a password.
     fn secret_header(&mut self, value: &[u8]) {
-        let schemes: [&[u8]; 3] = [b"bearer", b"basic", b"digest"];
         let mut is_bearer = false;
         for word in value.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b';' | b'"')) {
-            if let Some(scheme) =
-                schemes.iter().position(|scheme| word.eq_ignore_ascii_case(scheme))
-            {
-                is_bearer = scheme == 0;
+            if is(word, b"bearer") || is(word, b"basic") || is(word, b"digest") {
+                is_bearer = is(word, b"bearer");
                 continue;
             }
             self.secret(word);
@@ -254,19 +251,21 @@ impl Description {
 
 /// Tells whether a header's value is, or may be, secret.
 fn is_secret(name: &[u8], named: &[String]) -> bool {
-    let is = |at: usize, part: &[u8]| {
-        name.get(at..at + part.len()).is_some_and(|it| it.eq_ignore_ascii_case(part))
-    };
     let begins = |(at, byte): (usize, &u8)| match byte | 0x20 {
-        b'a' => is(at, b"auth"),
-        b'c' => is(at, b"cookie"),
-        b'j' => is(at, b"jwt"),
-        b'k' => is(at, b"key"),
-        b'p' => is(at, b"passw"),
-        b's' => is(at, b"secret") || is(at, b"session"),
-        b't' => is(at, b"token"),
+        b'a' => starts(&name[at..], b"auth"),
+        b'c' => starts(&name[at..], b"cookie"),
+        b'j' => starts(&name[at..], b"jwt"),
+        b'k' => starts(&name[at..], b"key"),
+        b'p' => starts(&name[at..], b"passw"),
+        b's' => starts(&name[at..], b"secret") || starts(&name[at..], b"session"),
+        b't' => starts(&name[at..], b"token"),
         _ => false,
     };
-    name.iter().enumerate().any(begins)
-        || named.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    name.iter().enumerate().any(begins) || is_named(name, named)
+}
+
+/// Tells whether a name begins with a known one, which is in lower case.
+#[inline]
+fn starts<const LEN: usize>(name: &[u8], known: &[u8; LEN]) -> bool {
+    name.get(..LEN).is_some_and(|start| is(start, known))
 }

@@ -45,9 +45,9 @@ impl Method {
     /// Returns the method of a name, in any case.
     pub(in crate::inspect) fn of(name: &[u8]) -> Self {
         match name.len() {
-            3 if name.eq_ignore_ascii_case(b"GET") => Self::Get,
-            4 if name.eq_ignore_ascii_case(b"HEAD") => Self::Head,
-            7 if name.eq_ignore_ascii_case(b"CONNECT") => Self::Connect,
+            3 if is(name, b"get") => Self::Get,
+            4 if is(name, b"head") => Self::Head,
+            7 if is(name, b"connect") => Self::Connect,
             _ => Self::Other,
         }
     }
@@ -69,20 +69,16 @@ pub(in crate::inspect) enum Media {
 
 impl Media {
     fn of(value: &[u8]) -> Self {
-        let kind = value.split(|byte| matches!(byte, b';' | b',')).next().unwrap_or(value);
-        let kind = trim(kind);
-        let is = |known: &[u8]| kind.eq_ignore_ascii_case(known);
-        let ends = |end: &[u8]| {
-            kind.len() > end.len() && kind[kind.len() - end.len()..].eq_ignore_ascii_case(end)
-        };
-        if is(b"application/x-www-form-urlencoded") {
-            Self::Form
-        } else if is(b"application/json") || is(b"text/json") || ends(b"+json") {
+        let end = memchr::memchr2(b';', b',', value).unwrap_or(value.len());
+        let kind = trim(&value[..end]);
+        if is(kind, b"application/json") || is(kind, b"text/json") || ends(kind, b"+json") {
             Self::Json
-        } else if is(b"text/xml")
-            || is(b"application/xml")
-            || is(b"multipart/related")
-            || ends(b"+xml")
+        } else if is(kind, b"application/x-www-form-urlencoded") {
+            Self::Form
+        } else if is(kind, b"text/xml")
+            || is(kind, b"application/xml")
+            || is(kind, b"multipart/related")
+            || ends(kind, b"+xml")
         {
             Self::Xml
         } else {
@@ -112,36 +108,34 @@ impl Framing {
 
     /// Notes a header that frames the message; others are left alone.
     pub(in crate::inspect) fn note(&mut self, name: &[u8], value: &[u8]) {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
-            6 if is(b"expect") => self.expects = value.eq_ignore_ascii_case(b"100-continue"),
-            6 if is(b"server") => self.wso2_server = value.starts_with(b"WSO2 Carbon Server"),
-            7 if is(b"upgrade") => self.upgrade = Upgrade::of(value),
+            6 if is(name, b"expect") => self.expects = is(value, b"100-continue"),
+            6 if is(name, b"server") => self.wso2_server = value.starts_with(b"WSO2 Carbon Server"),
+            7 if is(name, b"upgrade") => self.upgrade = Upgrade::of(value),
             // Of several, a server may read any.
-            12 if is(b"content-type") && self.media != Media::Form => {
+            12 if is(name, b"content-type") && self.media != Media::Form => {
                 self.media = Media::of(value);
             }
-            14 if is(b"content-length") => self.note_length(value),
-            16 if is(b"content-encoding") => {
+            14 if is(name, b"content-length") => self.note_length(value),
+            16 if is(name, b"content-encoding") => {
                 self.coding = match value.to_ascii_lowercase().as_slice() {
                     b"" | b"identity" => Coding::None,
                     b"gzip" | b"x-gzip" | b"deflate" => Coding::Deflate,
                     _ => Coding::Other,
                 };
             }
-            17 if is(b"transfer-encoding") => {
+            17 if is(name, b"transfer-encoding") => {
                 let last = value.rsplit(|byte| *byte == b',').next().unwrap_or(value);
                 let last = last.split(|byte| *byte == b';').next().unwrap_or(last);
                 let last = trim(last);
                 for coding in value.split(|byte| *byte == b',').map(trim) {
-                    let is = |known: &[u8]| coding.eq_ignore_ascii_case(known);
-                    if is(b"gzip") || is(b"x-gzip") || is(b"deflate") {
+                    if is(coding, b"gzip") || is(coding, b"x-gzip") || is(coding, b"deflate") {
                         self.coding = Coding::Deflate;
                     }
                 }
                 // "identity" was a name for no coding at all (RFC 2616 §3.6).
-                if !last.is_empty() && !last.eq_ignore_ascii_case(b"identity") {
-                    self.chunked = last.eq_ignore_ascii_case(b"chunked");
+                if !last.is_empty() && !is(last, b"identity") {
+                    self.chunked = is(last, b"chunked");
                 }
             }
             _ => {}
@@ -207,6 +201,12 @@ pub(super) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     None
 }
 
+/// Returns where to go on looking for a head's end: its last line end may be a blank line's begin.
+pub(super) fn rescan_from(held: &[u8]) -> usize {
+    let returns = held.iter().rev().take_while(|byte| **byte == b'\r').count();
+    held.len().saturating_sub(returns + 1)
+}
+
 /// Returns the length of the empty line at the beginning of `bytes`, where one ends in a line feed.
 #[inline]
 fn blank_line(bytes: &[u8]) -> Option<usize> {
@@ -221,52 +221,34 @@ fn blank_line(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Bytes that are looked at eight at a time before a search with a wider step begins, which costs more to
-/// begin than most lines are long.
-const SHORT_LEN: usize = 64;
-
 /// Returns where the first carriage return or line feed is.
 #[inline]
 fn line_end(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 0xff;
-    let short = &bytes[..bytes.len().min(SHORT_LEN)];
-    let (words, _) = short.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // The high bit of every byte below 0x20, and of none before the first such byte.
-        let controls = word.wrapping_sub(ONES * 0x20) & !word & (ONES * 0x80);
-        if controls != 0 {
-            let at = 8 * index + controls.trailing_zeros() as usize / 8;
-            if matches!(bytes[at], b'\r' | b'\n') {
-                return Some(at);
-            }
-            return memchr::memchr2(b'\r', b'\n', &bytes[at..]).map(|more| at + more);
-        }
-    }
-    let seen = 8 * words.len();
-    let rest = &bytes[seen..];
-    if rest.len() < 8 {
-        return rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).map(|at| seen + at);
-    }
-    memchr::memchr2(b'\r', b'\n', rest).map(|at| seen + at)
+    memchr::memchr2(b'\r', b'\n', bytes)
 }
 
 /// Takes the next line: its bytes without the end, and what is behind it. A lone CR ends a line, too: some
 /// servers think so (RFC 9112 §2.2 leaves it open).
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "two slices are large to hand over for each line")]
 fn next_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = line_end(bytes)?;
-    let line = &bytes[..at];
-    match &bytes[at..] {
-        [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..] => return Some((line, behind)),
-        _ => {}
+    let (line, end) = bytes.split_at(at);
+    match end {
+        [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..] => Some((line, behind)),
+        _ => Some((line, behind_odd_end(end))),
     }
-    let returns = bytes[at..].iter().take_while(|byte| **byte == b'\r').count();
-    let behind = match bytes.get(at + returns) {
-        Some(b'\n') => at + returns + 1,
-        Some(_) => at + 1,
-        None => at + returns,
-    };
-    Some((line, &bytes[behind..]))
+}
+
+/// Returns what is behind a line end that begins with a carriage return and no line feed.
+#[cold]
+fn behind_odd_end(end: &[u8]) -> &[u8] {
+    let returns = end.iter().take_while(|byte| **byte == b'\r').count();
+    match end.get(returns) {
+        Some(b'\n') => &end[returns + 1..],
+        Some(_) => &end[1..],
+        None => &[],
+    }
 }
 
 /// Returns the length of the whole lines at the beginning of `bytes`.
@@ -288,7 +270,9 @@ pub(super) fn for_each_line<'a>(
     let mut is_first = true;
     let mut rest = head;
     while let Some((line, behind)) = next_line(rest) {
-        if let Some(blank) = end_behind(head, rest) {
+        if line.is_empty()
+            && let Some(blank) = end_behind(head, rest)
+        {
             return Some(head.len() - rest.len() + blank);
         }
         rest = behind;
@@ -325,8 +309,7 @@ pub(super) fn for_each_line<'a>(
 /// Returns the length of the blank line at the beginning of the `rest` of a head, if it ends the head.
 #[inline]
 fn end_behind(head: &[u8], rest: &[u8]) -> Option<usize> {
-    let may_end = matches!(rest, [b'\r' | b'\n', ..]);
-    let before = (head.len() - rest.len()).checked_sub(1).filter(|_| may_end)?;
+    let before = (head.len() - rest.len()).checked_sub(1)?;
     if head[before] == b'\n' { blank_line(rest) } else { None }
 }
 
@@ -377,6 +360,20 @@ fn is_header_line(line: &[u8], colon: usize) -> bool {
     !name.is_empty()
         && name.iter().all(|byte| super::probe::is_token(*byte))
         && !super::probe::ends_with_version(line)
+}
+
+/// Tells whether a name is a known one, written in lower case, whatever the case of its letters. A control
+/// byte passes for the sign 32 above it, as no parser takes one for anything else.
+#[inline]
+pub(in crate::inspect) fn is<const LEN: usize>(name: &[u8], known: &[u8; LEN]) -> bool {
+    let Ok(name) = <&[u8; LEN]>::try_from(name) else { return false };
+    // No branch inside, so that a few wide comparisons are made of it.
+    name.iter().zip(known).fold(0, |differs, (a, b)| differs | ((a ^ b) & !0x20)) == 0
+}
+
+/// Tells whether a name ends so, and is longer.
+fn ends<const LEN: usize>(name: &[u8], known: &[u8; LEN]) -> bool {
+    name.len() > LEN && is(&name[name.len() - LEN..], known)
 }
 
 /// Takes off what is no part of a name or a value: white space, control characters, a byte order mark.

@@ -28,7 +28,7 @@ pub(super) use content::Content;
 pub(super) use credentials::{Firsts, Presented};
 pub(super) use describe::Description;
 pub(super) use head::{Framing, Method, trim};
-use head::{head_end, whole_lines};
+use head::{head_end, rescan_from, whole_lines};
 pub(super) use probe::probe;
 use switch::{Next, Upgrade};
 
@@ -380,12 +380,6 @@ impl Http1 {
 /// Memory for a head that is kept between heads.
 const HELD_KEPT_MAX: usize = 4 << 10;
 
-/// Returns where to go on looking for a head's end: its last line end may be a blank line's begin.
-fn rescan_from(held: &[u8]) -> usize {
-    let returns = held.iter().rev().take_while(|byte| **byte == b'\r').count();
-    held.len().saturating_sub(returns + 1)
-}
-
 impl Inspector for Http1 {
     fn data(&mut self, side: Side, at: At, bytes: &[u8], context: &mut Context<'_>) -> Progress {
         if side != self.client
@@ -485,6 +479,23 @@ impl Inspector for Http1 {
             State::Dead => u64::MAX,
             State::Switched => self.next.as_ref().map_or(u64::MAX, |next| next.skippable(side)),
             State::Start | State::Seek | State::Head => 0,
+        }
+    }
+
+    fn passes(&self, side: Side) -> u64 {
+        let from_client = side == self.client;
+        let half = if from_client { &self.requests } else { &self.responses };
+        match &half.state {
+            // Whatever comes may begin an answer.
+            State::Body(body) if body.is_until_close() || half.unsure => 0,
+            State::Body(_) => self.skippable(side),
+            _ => 0,
+        }
+    }
+
+    fn passed(&mut self, side: Side, len: u32) {
+        if let State::Body(body) = &mut self.half(side).state {
+            body.skip(len.into());
         }
     }
 }

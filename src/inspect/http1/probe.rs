@@ -112,13 +112,23 @@ pub(super) fn is_request(bytes: &[u8]) -> bool {
 
 /// Tells whether a line ends as a request line does: ` HTTP/1.1`, with any version.
 pub(super) fn ends_with_version(line: &[u8]) -> bool {
-    let line = line.trim_ascii_end();
-    let word = line.rsplit(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or(line);
-    word.len() < line.len() && word.len() <= 12 && word.get(..5).is_some_and(is_http)
+    version_at(line).is_some()
 }
 
+/// Returns where the space before a request line's version is, if it ends in one.
+pub(super) fn version_at(line: &[u8]) -> Option<usize> {
+    let line = line.trim_ascii_end();
+    let space = memchr::memrchr2(b' ', b'\t', line)?;
+    let word = &line[space + 1..];
+    let is_version = word.len() <= VERSION_LEN_MAX && word.get(..5).is_some_and(is_http);
+    is_version.then_some(space)
+}
+
+/// Characters of the longest version that is believed: `HTTP/` and a number of some length.
+const VERSION_LEN_MAX: usize = 12;
+
 fn is_http(word: &[u8]) -> bool {
-    word.eq_ignore_ascii_case(b"HTTP/")
+    super::head::is(word, b"http/")
 }
 
 fn request(bytes: &[u8]) -> Probe {

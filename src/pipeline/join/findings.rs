@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::across::Across;
+use super::hosts::HostFacts;
 use super::records::Around;
 use super::tags::Tagged;
 use super::told::Told;
@@ -167,12 +168,12 @@ impl<'a> Join<'a> {
         &self,
         flow: usize,
         view: &View<'_>,
-        tagged: &Tagged<'_>,
+        (tagged, host): (&Tagged<'_>, Option<&HostFacts>),
         (findings, across): (&mut Findings, &mut Across),
         told: &Told,
     ) {
         let Setting { policy, site, .. } = self.setting;
-        let subject = self.subject(view, tagged);
+        let subject = self.subject(view, tagged, host);
         let mut of_flow = std::mem::take(&mut findings.of_flow);
         policy.judge(&subject, site, &mut of_flow);
         across.see(self.setting, flow, view, &subject, &mut of_flow);
@@ -220,7 +221,8 @@ impl<'a> Join<'a> {
     fn add_across(&self, extra: BTreeMap<usize, Vec<Finding>>, findings: &mut Findings) {
         for (flow, of_flow) in &extra {
             let view = self.view(&self.places[*flow]);
-            let subject = self.subject(&view, self.tags.tagged(self.tag_of[*flow]));
+            let tagged = self.tags.tagged(self.tag_of[*flow]);
+            let subject = self.subject(&view, tagged, self.host_of(&view));
             for finding in of_flow {
                 self.note(finding, &subject, findings);
             }
@@ -233,7 +235,17 @@ impl<'a> Join<'a> {
         findings.across = extra;
     }
 
-    fn subject<'s>(&'s self, view: &View<'s>, tagged: &'s Tagged<'_>) -> Subject<'s> {
+    /// Returns what is known of a flow's responder.
+    fn host_of(&self, view: &View<'_>) -> Option<&HostFacts> {
+        self.hosts.of(view.responder().ip())
+    }
+
+    fn subject<'s>(
+        &'s self,
+        view: &View<'s>,
+        tagged: &'s Tagged<'_>,
+        host: Option<&HostFacts>,
+    ) -> Subject<'s> {
         let (initiator, responder) = (view.initiator(), view.responder());
         let site = self.setting.site;
         Subject {
@@ -249,7 +261,7 @@ impl<'a> Join<'a> {
             established: view.is_established(),
             answered: view.was_answered(),
             initiator_spoke: view.flow.has_payload_of(view.initiator_side()),
-            host_is_product: self.hosts.is_product(responder.ip()),
+            host_is_product: host.is_some_and(HostFacts::is_product),
             initiator_zone: site.zone_of(initiator.ip()),
             responder_zone: site.zone_of(responder.ip()),
             first: view.flow.first,
@@ -276,7 +288,7 @@ impl<'a> Join<'a> {
             let flow = *flow as usize;
             let view = self.view(&self.places[flow]);
             let tagged = self.tags.tagged(self.tag_of[flow]);
-            let subject = self.subject(&view, tagged);
+            let subject = self.subject(&view, tagged, self.host_of(&view));
             policy.judge(&subject, site, &mut of_flow);
             matrices.flow(ground, &subject, &mut of_flow);
             of_flow.extend(findings.across.get(&flow).into_iter().flatten().cloned());
@@ -310,9 +322,10 @@ impl<'a> Join<'a> {
         for flow in 0..self.places.len() {
             let place = self.places[flow];
             let view = self.view(&place);
-            let tag = self.tags.of(&view, &self.hosts);
+            let host = self.hosts.of(view.responder().ip());
+            let tag = self.tags.of(&view, host, &self.hosts.learned);
             let tagged = self.tags.tagged(tag);
-            let subject = self.subject(&view, tagged);
+            let subject = self.subject(&view, tagged, host);
             policy.judge(&subject, site, &mut of_flow);
             let around = self.around(&place, &view);
             for finding in of_flow.drain(..) {

@@ -4,6 +4,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::learned::Learned;
 use super::view::View;
@@ -58,7 +59,31 @@ pub(super) struct HostFacts {
     /// There was no room to read it.
     is_unread: bool,
     /// It calls itself a product of the platform, or speaks what only such a product speaks.
-    pub(super) says_product: bool,
+    says_product: bool,
+    /// What was found to run on it; hosts with the same listeners share it.
+    reading: Option<Arc<HostReading>>,
+}
+
+impl HostFacts {
+    /// Returns what was found to run on the host.
+    pub(super) fn reading(&self) -> Option<&HostReading> {
+        self.reading.as_deref()
+    }
+
+    /// Tells whether content or its other ports say that it is one of the products.
+    pub(super) fn is_product(&self) -> bool {
+        self.says_product || self.reading().is_some_and(HostReading::is_product)
+    }
+
+    /// Returns its listeners as they are read.
+    fn as_read(&self) -> Vec<host::Listener> {
+        let listeners = self.listeners.iter().map(|listener| {
+            let Listener { port, transport, answered, refused, ref heard, .. } = *listener;
+            let heard = heard.iter().copied().collect::<BTreeSet<_>>();
+            host::Listener { transport, port, answered, refused, heard }
+        });
+        listeners.collect()
+    }
 }
 
 /// All responders that answered.
@@ -73,7 +98,8 @@ pub(super) struct Hosts {
     unread: usize,
     /// Hosts that are to be read.
     changed: Vec<IpAddr>,
-    readings: HashMap<IpAddr, HostReading, foldhash::fast::RandomState>,
+    /// Hosts that were read.
+    readings: usize,
 }
 
 /// Hosts that are read, by address: every host of a platform and its neighbours. What is beyond is known by
@@ -183,12 +209,12 @@ impl Hosts {
 
     /// Goes over to another catalogue or site: every host is read anew.
     pub(super) fn forget_readings(&mut self) {
-        self.readings.clear();
+        self.readings = 0;
         self.unread = 0;
         self.changed.clear();
         self.changed.extend(self.by_address.keys().copied());
         for host in self.by_address.values_mut() {
-            (host.is_changed, host.is_unread) = (true, false);
+            (host.is_changed, host.is_unread, host.reading) = (true, false, None);
         }
     }
 
@@ -202,6 +228,9 @@ impl Hosts {
         // Whoever is first while there is room does not depend on a hash.
         changed.sort_unstable();
         let reader = HostReader::new(catalog);
+        // A platform's hosts are copies of one another.
+        let mut known: HashMap<_, Arc<HostReading>, foldhash::fast::RandomState> =
+            HashMap::default();
         for address in changed {
             let Some(host) = self.by_address.get_mut(&address) else { continue };
             host.is_changed = false;
@@ -216,35 +245,42 @@ impl Hosts {
             {
                 continue;
             }
-            if self.readings.len() >= READINGS_MAX && !self.readings.contains_key(&address) {
-                self.unread += usize::from(!std::mem::replace(&mut host.is_unread, true));
-                continue;
+            if host.reading.is_none() {
+                if self.readings >= READINGS_MAX {
+                    self.unread += usize::from(!std::mem::replace(&mut host.is_unread, true));
+                    continue;
+                }
+                self.readings += 1;
             }
-            let listeners = host.listeners.iter().map(|listener| {
-                let Listener { port, transport, answered, refused, ref heard, .. } = *listener;
-                let heard = heard.iter().copied().collect::<BTreeSet<_>>();
-                host::Listener { transport, port, answered, refused, heard }
+            let listeners = host.as_read();
+            host.reading = Some(match declared {
+                Some(declared) => Arc::new(reader.read(&declared, &listeners)),
+                None => match known.entry(listeners) {
+                    Entry::Occupied(same) => Arc::clone(same.get()),
+                    Entry::Vacant(new) => {
+                        let reading = Arc::new(reader.read(&Declared::default(), new.key()));
+                        Arc::clone(new.insert(reading))
+                    }
+                },
             });
-            let listeners: Vec<_> = listeners.collect();
-            let reading = reader.read(&declared.unwrap_or_default(), &listeners);
-            self.readings.insert(address, reading);
         }
     }
 
     /// Tells whether any host has ports at several offsets.
     pub(super) fn has_strays(&self) -> bool {
-        self.readings.values().any(|reading| !reading.strays.is_empty())
+        let mut readings = self.by_address.values().filter_map(HostFacts::reading);
+        readings.any(|reading| !reading.strays.is_empty())
+    }
+
+    /// Returns what is known of a host.
+    #[inline]
+    pub(super) fn of(&self, address: IpAddr) -> Option<&HostFacts> {
+        self.by_address.get(&address)
     }
 
     /// Returns what was found to run on a host.
     pub(super) fn reading(&self, address: IpAddr) -> Option<&HostReading> {
-        self.readings.get(&address)
-    }
-
-    /// Tells whether content or the other ports of a responder say that it is one of the products.
-    pub(super) fn is_product(&self, address: IpAddr) -> bool {
-        self.by_address.get(&address).is_some_and(|host| host.says_product)
-            || self.reading(address).is_some_and(HostReading::is_product)
+        self.of(address)?.reading()
     }
 
     /// Tells whether a host was seen to answer, or to refuse where the site declares it.

@@ -211,11 +211,12 @@ impl<'a> Join<'a> {
             for (flow, place) in places.iter().enumerate() {
                 scene.load_ahead(flow);
                 let view = scene.view(place);
-                let tag = self.tags.of(&view, &self.hosts);
+                let host = self.hosts.of(view.responder().ip());
+                let tag = self.tags.of(&view, host, &self.hosts.learned);
                 self.tag_of.push(tag);
                 let tagged = self.tags.tagged(tag);
                 summer.add(tagged.tag.service().map(|candidate| candidate.service));
-                self.judge(flow, &view, tagged, (findings, across), told);
+                self.judge(flow, &view, (tagged, host), (findings, across), told);
             }
             summer.end();
         });

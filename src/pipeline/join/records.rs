@@ -152,7 +152,7 @@ impl<'a> Join<'a> {
 
     fn host_record(&self, address: IpAddr, host: &HostFacts, proofs: &[PortProof]) -> HostRecord {
         let catalog = self.setting.catalog;
-        let reading = self.hosts.reading(address);
+        let reading = host.reading();
         let name = |tag: Tag| tag.service().map(|c| catalog.service(c.service).id.clone());
         let mut ports = HostPorts::default();
         for listener in &host.listeners {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::hosts::Hosts;
+use super::hosts::HostFacts;
+use super::learned::Learned;
 use super::view::View;
 use crate::catalog::{AppProtocol, Catalog, Role, Service};
 use crate::classify::{self, Basis, Heard, Tag};
@@ -48,9 +49,14 @@ impl<'a> Tags<'a> {
     }
 
     /// Returns the tag of a flow.
-    pub(super) fn of(&mut self, view: &View<'_>, hosts: &Hosts) -> TagNumber {
+    pub(super) fn of(
+        &mut self,
+        view: &View<'_>,
+        host: Option<&HostFacts>,
+        learned: &Learned,
+    ) -> TagNumber {
         let responder = view.responder();
-        let reading = hosts.reading(responder.ip());
+        let reading = host.and_then(HostFacts::reading);
         let key = (reading.map(|_| responder.ip()), responder.port(), view.transport());
         let known = if let Some(known) = self.by_endpoint.get(&key) {
             *known
@@ -64,7 +70,7 @@ impl<'a> Tags<'a> {
             self.by_endpoint.insert(key, number);
             number
         };
-        if hosts.learned.has(view) && !self.is_jmx(known) {
+        if learned.has(view) && !self.is_jmx(known) {
             return self.learned(view);
         }
         if known == NO_TAG { self.content(view) } else { known }

@@ -29,7 +29,7 @@ enum Inspected {
     /// A TCP connection that is still read.
     Connection(Box<Connection>),
     /// A UDP exchange that is still read.
-    Datagrams(Box<Datagrams>),
+    Datagrams(Datagrams),
     /// Decided.
     Facts(Box<Facts>),
     /// A free place.
@@ -46,8 +46,10 @@ pub struct Shard {
     elsewhere: BTreeMap<(FlowNumber, PointId), u64>,
     /// Memory of what is held for flows, in bytes: behind holes, of messages that are not whole, of facts.
     held: usize,
-    /// Connections and exchanges that are still looked into.
-    readers: usize,
+    /// Connections that are still looked into.
+    connections: usize,
+    /// Exchanges that are still looked into.
+    exchanges: usize,
     /// Flows about which something new was found since the last question.
     changed: Vec<FlowNumber>,
     /// Somebody asks what is new.
@@ -75,6 +77,7 @@ impl Shard {
         match packet.key.transport() {
             // A bare acknowledgement tells a stream nothing.
             Transport::Tcp if is_empty && !packet.tcp.flags.has(CONTROL) => None,
+            Transport::Tcp if passes(&mut self.inspected, slot, packet) => None,
             Transport::Tcp => {
                 let verdict = self.segment(number, packet, bytes, tools);
                 if self.relieve_at.is_some_and(|max| self.held > max) {
@@ -99,12 +102,17 @@ impl Shard {
         }
         let flow = self.table.flow_mut(number);
         if flow.slot == NO_SLOT {
-            self.readers += 1;
-            let transport = packet.key.transport();
-            flow.slot = place(&mut self.inspected, &mut self.free, || match transport {
-                Transport::Tcp => Inspected::Connection(Box::default()),
-                Transport::Udp => Inspected::Datagrams(Box::default()),
-            });
+            let inspected = match packet.key.transport() {
+                Transport::Tcp => {
+                    self.connections += 1;
+                    Inspected::Connection(Box::default())
+                }
+                Transport::Udp => {
+                    self.exchanges += 1;
+                    Inspected::Datagrams(Datagrams::default())
+                }
+            };
+            flow.slot = place(&mut self.inspected, &mut self.free, || inspected);
         }
         match self.inspected.get_mut(flow.slot as usize) {
             Some(Inspected::Connection(connection)) => connection.lose(),
@@ -157,8 +165,11 @@ impl Shard {
 
     /// Ends all inspection: what was still undecided is decided with what there is.
     pub fn finish(&mut self, tools: &Tools) {
-        for number in self.table.numbers() {
-            let flow = self.table.flow(number);
+        for number in 0..self.table.places() {
+            let flow = self.table.flow_mut(number);
+            if flow.is_vacant() {
+                continue;
+            }
             let Some(place) = self.inspected.get_mut(flow.slot as usize) else { continue };
             let facts = match std::mem::replace(place, Inspected::Free) {
                 Inspected::Connection(connection) => end_of(*connection, flow, tools),
@@ -168,7 +179,10 @@ impl Shard {
                     continue;
                 }
             };
-            *place = Inspected::Facts(Box::new(facts));
+            match boxed(facts) {
+                Some(facts) => *place = Inspected::Facts(facts),
+                None => flow.slot = NOTHING_TO_SAY,
+            }
         }
     }
 
@@ -197,7 +211,7 @@ impl Shard {
         match self.inspected.get(self.table.flow(number).slot as usize)? {
             Inspected::Facts(facts) => Some(facts),
             Inspected::Connection(connection) => Some(connection.facts()),
-            Inspected::Datagrams(datagrams) => Some(datagrams.facts()),
+            Inspected::Datagrams(datagrams) => datagrams.facts(),
             Inspected::Free => None,
         }
     }
@@ -217,7 +231,7 @@ impl Shard {
     ) -> Option<Verdict> {
         let flow = self.table.flow_mut(number);
         if flow.slot == NO_SLOT {
-            self.readers += 1;
+            self.connections += 1;
             flow.slot =
                 place(
                     &mut self.inspected,
@@ -245,6 +259,7 @@ impl Shard {
         };
         self.held = self.held.saturating_sub(connection.held_bytes());
         let facts = connection.finish(ports_of(&packet.key), tools);
+        self.connections -= 1;
         self.decide(number, slot, facts);
         Some(Verdict::Enough)
     }
@@ -258,16 +273,16 @@ impl Shard {
     ) -> Option<Verdict> {
         let flow = self.table.flow_mut(number);
         if flow.slot == NO_SLOT {
-            self.readers += 1;
-            flow.slot =
-                place(&mut self.inspected, &mut self.free, || Inspected::Datagrams(Box::default()));
+            self.exchanges += 1;
+            let begin = || Inspected::Datagrams(Datagrams::default());
+            flow.slot = place(&mut self.inspected, &mut self.free, begin);
         }
         let slot = flow.slot;
         let place = &mut self.inspected[slot as usize];
         let Inspected::Datagrams(datagrams) = place else { return Some(Verdict::Enough) };
-        let before = self.asked.then(|| telling(datagrams.facts()));
+        let before = self.asked.then(|| datagrams.facts().map(telling));
         let progress = datagrams.packet(packet, packet.payload.of(bytes), tools);
-        if before.is_some_and(|before| before != telling(datagrams.facts())) {
+        if before.is_some_and(|before| before != datagrams.facts().map(telling)) {
             self.changed.push(number);
         }
         if progress == Progress::More {
@@ -277,19 +292,22 @@ impl Shard {
             return None;
         };
         let facts = datagrams.finish();
+        self.exchanges -= 1;
         self.decide(number, slot, facts);
         Some(Verdict::Enough)
     }
 
     /// Keeps what was found, or frees the place when that is nothing.
     fn decide(&mut self, number: FlowNumber, slot: Slot, facts: Facts) {
-        self.readers -= 1;
-        if facts == Facts::default() {
-            self.free.push(slot);
-            self.table.flow_mut(number).slot = NOTHING_TO_SAY;
-        } else {
-            self.held += facts.held_bytes();
-            self.inspected[slot as usize] = Inspected::Facts(Box::new(facts));
+        match boxed(facts) {
+            Some(facts) => {
+                self.held += facts.held_bytes();
+                self.inspected[slot as usize] = Inspected::Facts(facts);
+            }
+            None => {
+                self.free.push(slot);
+                self.table.flow_mut(number).slot = NOTHING_TO_SAY;
+            }
         }
     }
 
@@ -310,6 +328,20 @@ fn end_of(mut connection: Connection, flow: &Flow, tools: &Tools) -> Facts {
         }
     }
     connection.finish(ports_of(&flow.key), tools)
+}
+
+/// Tells whether a packet is in the middle of bytes that nobody looks at, as most of a body are.
+#[inline]
+fn passes(inspected: &mut [Inspected], slot: Slot, packet: &Packet) -> bool {
+    match inspected.get_mut(slot as usize) {
+        Some(Inspected::Connection(connection)) => connection.pass(packet),
+        _ => false,
+    }
+}
+
+/// Returns what was found, if anything was.
+fn boxed(facts: Facts) -> Option<Box<Facts>> {
+    (facts != Facts::default()).then(|| Box::new(facts))
 }
 
 /// Takes a free place, or makes one.

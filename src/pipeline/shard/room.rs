@@ -1,6 +1,6 @@
 //! Questions to a shard while a run goes on: what is new in its flows, and which of them may go.
 
-use super::{Inspected, NOTHING_TO_SAY, Shard, end_of};
+use super::{Inspected, NOTHING_TO_SAY, Shard, boxed, end_of};
 use crate::flow::index::FlowNumber;
 use crate::flow::{Flow, Slot};
 use crate::inspect::{Facts, Tools, Uninspected};
@@ -16,8 +16,11 @@ const SWEEP_TURNS: u32 = 16;
 /// What a flow costs in the table and its index, in bytes; see the memory limit.
 const FLOW_COST: usize = size_of::<Flow>() + 32;
 
-/// What a flow that is looked into costs beside, in bytes: its reader; bytes that are held come on top.
+/// What a connection that is looked into costs beside, in bytes: its reader; bytes that are held come on top.
 const READER_COST: usize = (1 << 10) + (1 << 7);
+
+/// What an exchange of datagrams that is looked into costs beside, in bytes.
+const EXCHANGE_COST: usize = 1 << 8;
 
 /// What is known of a decided flow costs, in bytes, beside what was found.
 const FACTS_COST: usize = size_of::<Facts>() + size_of::<Inspected>() + 16;
@@ -202,6 +205,7 @@ impl Shard {
             self.held = self.held.saturating_sub(connection.held_bytes());
             let mut facts = end_of(*connection, flow, tools);
             facts.uninspected.add(Uninspected::MEMORY);
+            self.connections -= 1;
             self.decide(number, slot, facts);
         }
         // What is decided stays until the next question; it need not be looked at with every packet.
@@ -229,14 +233,14 @@ impl Shard {
             facts = match std::mem::replace(place, Inspected::Free) {
                 Inspected::Connection(connection) => {
                     undecided = evicted;
-                    self.readers -= 1;
+                    self.connections -= 1;
                     self.held = self.held.saturating_sub(connection.held_bytes());
-                    Some(Box::new(end_of(*connection, &flow, tools)))
+                    boxed(end_of(*connection, &flow, tools))
                 }
                 Inspected::Datagrams(datagrams) => {
-                    undecided = evicted && datagrams.facts().protocol.is_none();
-                    self.readers -= 1;
-                    Some(Box::new(datagrams.finish()))
+                    undecided = evicted && datagrams.protocol().is_none();
+                    self.exchanges -= 1;
+                    boxed(datagrams.finish())
                 }
                 Inspected::Facts(facts) => {
                     self.held = self.held.saturating_sub(facts.held_bytes());
@@ -255,10 +259,12 @@ impl Shard {
 
     /// Returns what the flows cost, in bytes.
     fn cost(&self) -> usize {
-        let decided = self.inspected.len() - self.free.len() - self.readers;
+        let open = self.connections + self.exchanges;
+        let decided = self.inspected.len() - self.free.len() - open;
         self.table.len() * FLOW_COST
             + decided * FACTS_COST
-            + self.readers * READER_COST
+            + self.connections * READER_COST
+            + self.exchanges * EXCHANGE_COST
             + self.elsewhere.len() * ELSEWHERE_COST
             + self.held
     }

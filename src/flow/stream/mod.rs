@@ -4,10 +4,13 @@
 //! pass without a copy. What comes early is held (bounded); the first copy of a byte wins; a hole is
 //! given up when the limit is reached, when the sink would skip it anyway, or at the end.
 
+mod passing;
+mod recent;
+
 use crate::packet::{At, Packet, Side, TcpFlags};
 
-use super::recent::Recent;
 use super::tcp::is_after;
+use recent::Recent;
 
 /// Bytes that one side may hold behind a hole: four unscaled windows.
 pub const HELD_BYTES_MAX: usize = 256 << 10;
@@ -36,6 +39,14 @@ pub trait StreamSink {
     /// Returns how many of the next bytes of a side may be missing without loss.
     fn skippable(&self, side: Side) -> u64;
 
+    /// Returns how many of the next bytes of a side it need not be given, as long as nothing else comes.
+    fn passes(&self, _side: Side) -> u64 {
+        0
+    }
+
+    /// Learns that so many bytes of a side came which it need not be given.
+    fn passed(&mut self, _side: Side, _len: u32) {}
+
     /// Tells whether a side's bytes are still of interest.
     fn wants(&self, side: Side) -> bool;
 
@@ -54,6 +65,10 @@ pub struct Stream {
 struct Half {
     /// Sequence number of the next byte for the sink.
     next: u32,
+    /// Bytes from there on that the sink need not be given.
+    passing: u32,
+    /// Bytes before it that the sink was not given and does not know of.
+    passed: u32,
     phase: Phase,
     /// Segments that cannot be given yet, in the order of their numbers.
     held: Vec<Held>,
@@ -99,6 +114,18 @@ impl Stream {
     /// Takes one packet of the connection. `start` is the number of the side's first byte, where the
     /// handshake told it.
     pub fn segment(
+        &mut self,
+        packet: &Packet,
+        payload: &[u8],
+        start: Option<u32>,
+        sink: &mut impl StreamSink,
+    ) {
+        self.catch_up(sink);
+        self.take(packet, payload, start, sink);
+        self.look_ahead(sink);
+    }
+
+    fn take(
         &mut self,
         packet: &Packet,
         payload: &[u8],
@@ -158,6 +185,7 @@ impl Stream {
     /// Gives what is still held, with its holes, and closes both sides: the connection or the capture
     /// is over.
     pub fn finish(&mut self, sink: &mut impl StreamSink) {
+        self.catch_up(sink);
         for side in Side::BOTH {
             let half = &mut self.halves[side.index()];
             half.give_up(side, 0, sink);
@@ -186,13 +214,6 @@ impl Stream {
             half.held_bytes + half.held.capacity() * HELD_COST + half.recent.held_bytes()
         };
         self.halves.iter().map(of_half).sum()
-    }
-
-    /// Gives up all holes, so that nothing is held.
-    pub fn release(&mut self, sink: &mut impl StreamSink) {
-        for side in Side::BOTH {
-            self.halves[side.index()].give_up(side, 0, sink);
-        }
     }
 }
 
@@ -450,8 +471,8 @@ impl Half {
     }
 }
 
-/// Segments kept while nothing has begun: reordering rarely reaches further.
-const SEEK_SEGMENTS_MAX: usize = 8;
+/// Segments kept while nothing has begun: three behind a late one have it sent again (RFC 5681 §3.2).
+const SEEK_SEGMENTS_MAX: usize = 4;
 
 /// Bytes kept while nothing has begun.
 const SEEK_BYTES_MAX: usize = 16 << 10;
@@ -460,7 +481,7 @@ const SEEK_BYTES_MAX: usize = 16 << 10;
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::recent::RECENT_LEN_MAX;
+    use super::recent::RECENT_LEN_MAX;
     use super::*;
     use crate::flow::testing::{CLIENT, SERVER, tcp};
 

@@ -1,10 +1,13 @@
 //! The last bytes of a side, so that a copy with other content shows.
 
-use super::tcp::is_after;
+use crate::flow::tcp::is_after;
 
 /// Bytes of a side that are remembered, so that a copy with other content shows: more than one full segment,
 /// as such a copy follows the first one closely.
 pub(super) const RECENT_LEN_MAX: usize = 2 << 10;
+
+/// Bytes by which their room grows.
+const GROWTH: usize = 1 << 9;
 
 /// The last bytes that were given and mattered.
 #[derive(Default)]
@@ -26,9 +29,13 @@ impl Recent {
         if self.bytes.len() > room {
             self.bytes.drain(..self.bytes.len() - room);
         }
-        if self.bytes.capacity() == 0 {
-            // Many a connection sends no more than this.
-            self.bytes.reserve_exact(bytes.len());
+        let len = self.bytes.len() + bytes.len();
+        if self.bytes.capacity() < len {
+            // Many a connection sends no more than its first segment.
+            let is_first = self.bytes.capacity() == 0;
+            let whole =
+                if is_first { len } else { len.next_multiple_of(GROWTH).min(RECENT_LEN_MAX) };
+            self.bytes.reserve_exact(whole - self.bytes.len());
         }
         self.bytes.extend_from_slice(bytes);
     }
