@@ -63,6 +63,14 @@ impl History {
         }
     }
 
+    /// Puts the opening of a side before what is written.
+    pub fn begin(&mut self, side: Side) {
+        let len = usize::from(self.len).min(LETTERS_MAX - 1);
+        self.letters.copy_within(..len, 1);
+        self.letters[0] = if side == Side::High { b's' | Self::HIGH } else { b's' };
+        self.len = u8::try_from(len + 1).unwrap_or(self.len);
+    }
+
     /// Writes the history, the initiator's letters in upper case.
     pub fn to_text(&self, initiator: Side) -> String {
         let letters = &self.letters[..usize::from(self.len)];

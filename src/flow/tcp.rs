@@ -29,6 +29,10 @@ impl Done {
     fn add(&mut self, bits: u8) {
         self.0 |= bits;
     }
+
+    fn remove(&mut self, bits: u8) {
+        self.0 &= !bits;
+    }
 }
 
 /// One side's sequence numbers and deeds.
@@ -100,11 +104,16 @@ impl Tcp {
         let ends = !self.sides[this].done.has(Done::SEQ) || self.is_in_window(packet);
         let was_answered = self.sides[that].done.has(Done::SYN_ACK);
         let spoke = self.sides[this].done.has(Done::DATA | Done::FIN | Done::RST);
+        let corrects = self.corrects(packet);
         let side = &mut self.sides[this];
         let payload_len = packet.payload.len + packet.cut_len;
         let spent =
             payload_len + u32::from(flags.has(TcpFlags::SYN)) + u32::from(flags.has(TcpFlags::FIN));
         if flags.has(TcpFlags::SYN) {
+            if corrects {
+                // What it answered before was another connection, or it refused at first.
+                side.done.remove(Done::SEQ | Done::RST);
+            }
             if !side.done.has(Done::SEQ) {
                 side.first = seq;
             }
@@ -199,11 +208,38 @@ impl Tcp {
     /// Tells whether a SYN or SYN/ACK opens another connection than this one.
     pub fn is_another_opening(&self, packet: &Packet) -> bool {
         let side = self.side(packet.side);
-        if side.done.has(Done::SEQ) {
-            return packet.tcp.seq != side.first;
-        }
-        // The other side spoke first, and said nothing about this side's numbers.
-        false
+        // Else the other side spoke first, and said nothing about this side's numbers.
+        side.done.has(Done::SEQ) && packet.tcp.seq != side.first && !self.corrects(packet)
+    }
+
+    /// Tells whether a SYN/ACK gives its side's numbers where they were guessed from a reset or from an
+    /// acknowledgement without data: the SYN was refused at first, or met what was left of a connection of
+    /// before (RFC 9293 §3.5.1).
+    fn corrects(&self, packet: &Packet) -> bool {
+        let (side, other) = (self.side(packet.side), self.side(packet.side.other()));
+        packet.tcp.flags.is_syn_ack()
+            && !side.done.has(Done::OWN_SEQ | Done::DATA | Done::FIN)
+            && other.done.has(Done::OWN_SEQ)
+            && packet.tcp.ack == other.first.wrapping_add(1)
+    }
+
+    /// Takes over from the connection before it that a side sent the opening which this one answers.
+    pub fn inherit_opening(&mut self, before: &Self) -> Option<Side> {
+        let opens = |side: &Side| {
+            let (this, that) = (self.side(*side), before.side(*side));
+            this.done.has(Done::SEQ)
+                && !this.done.has(Done::OWN_SEQ)
+                && that.done.has(Done::SYN)
+                && that.first == this.first
+        };
+        let side = Side::BOTH.into_iter().find(opens)?;
+        self.sides[side.index()].done.add(Done::SYN | Done::OWN_SEQ);
+        Some(side)
+    }
+
+    /// Tells whether neither side has sent bytes.
+    pub fn is_without_data(&self) -> bool {
+        self.sides.iter().all(|side| !side.done.has(Done::DATA))
     }
 
     /// Tells whether the connection is over: closed by both sides, or reset.
@@ -228,8 +264,9 @@ impl Tcp {
         !other.has(Done::SYN | Done::SYN_ACK | Done::FIN | Done::RST | Done::DATA | Done::OWN_SEQ)
     }
 
-    /// Returns how far a packet lies from what this connection expects; smaller fits better.
-    pub fn distance(&self, packet: &Packet) -> u32 {
+    /// Returns how far a packet lies from what this connection expects: by the number that fits better, then by
+    /// the other one. Smaller fits better.
+    pub fn distance(&self, packet: &Packet) -> (u32, u32) {
         let (side, other) = (self.side(packet.side), self.side(packet.side.other()));
         let seq = packet.tcp.seq;
         // A repeated SYN lies where it began, however far the connection has come.
@@ -240,7 +277,7 @@ impl Tcp {
             && other.done.has(Done::SEQ)
             && !self.is_one_sided(packet.side);
         let by_ack = if acks { apart(packet.tcp.ack, other.next) } else { u32::MAX };
-        by_seq.min(by_ack)
+        (by_seq.min(by_ack), by_seq.max(by_ack))
     }
 
     /// Tells whether a packet of the other side acknowledges this side's SYN.

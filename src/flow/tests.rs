@@ -2,6 +2,7 @@
 
 use super::testing::{CLIENT, SERVER, tcp, udp};
 use super::*;
+use crate::packet::TcpFlags;
 
 const ACK: u8 = TcpFlags::ACK;
 const SYN: u8 = TcpFlags::SYN;
@@ -283,4 +284,60 @@ fn a_forged_opening_makes_a_key_contested_until_it_is_settled() {
     assert_eq!(table.is_contested(first.hash, &first.key), Some(false));
     let other = udp(CLIENT, SERVER, 0, 1);
     assert_eq!(table.is_contested(other.hash, &other.key), None);
+}
+
+/// A connection of which the first packets are given, and then goes on from the numbers that it was set up with.
+fn goes_on(opening: &[Packet], [client, server]: [u32; 2]) -> (Table, Vec<FlowNumber>) {
+    let mut packets = opening.to_vec();
+    packets.push(tcp(CLIENT, SERVER, ACK, client, server, 0));
+    packets.push(tcp(CLIENT, SERVER, ACK, client, server, 100));
+    packets.push(tcp(SERVER, CLIENT, ACK, server, client + 100, 50));
+    packets.push(tcp(CLIENT, SERVER, ACK | FIN, client + 100, server + 50, 0));
+    packets.push(tcp(SERVER, CLIENT, ACK | FIN, server + 50, client + 101, 0));
+    table_of(&packets)
+}
+
+#[test]
+fn of_several_answers_to_one_opening_the_acknowledged_one_counts() {
+    let opening = tcp(CLIENT, SERVER, SYN, 1000, 0, 0);
+    let answer = |isn: u32| tcp(SERVER, CLIENT, SYN | ACK, isn, 1001, 0);
+    for [first, second] in [[111, 7_777_777], [7_777_777, 111], [5000, 5100], [1, (1 << 31) + 9]] {
+        for repeats in [&[opening][..], &[]] {
+            let packets = [&[opening, answer(first)][..], repeats, &[answer(second)]].concat();
+            let (table, numbers) = goes_on(&packets, [1001, second + 1]);
+            let flow = table.flow(*numbers.last().unwrap());
+            let initiator = flow.tcp.initiator().expect("an answer was seen");
+            assert_eq!(flow.key.endpoint(initiator), CLIENT.parse().unwrap());
+            assert_eq!(flow.tcp.conn_state(initiator), "SF", "{first} {second}");
+            assert_eq!(flow.history.to_text(initiator), "ShADdFf", "{first} {second}");
+            assert_eq!(flow.packets[initiator.other().index()], 3, "{first} {second}");
+            assert_eq!(flow.tcp.stream_start(initiator), Some(1001));
+            // A forged second answer changes nothing.
+            let (table, numbers) = goes_on(&packets, [1001, first + 1]);
+            assert_eq!(*numbers.last().unwrap(), 0, "{first} {second}");
+            assert_eq!(table.flow(0).tcp.conn_state(initiator), "SF", "{first} {second}");
+        }
+    }
+}
+
+#[test]
+fn what_came_before_the_answer_to_an_opening_does_not_keep_it_away() {
+    let opening = tcp(CLIENT, SERVER, SYN, 1000, 0, 0);
+    let answer = tcp(SERVER, CLIENT, SYN | ACK, 5000, 1001, 0);
+    let refusal = tcp(SERVER, CLIENT, RST | ACK, 0, 1001, 0);
+    // What is left of a connection of before acknowledges its own numbers, and is reset.
+    let left = |seq: u32| tcp(SERVER, CLIENT, ACK, seq, 777_777_777, 0);
+    let reset = tcp(CLIENT, SERVER, RST, 777_777_777, 0, 0);
+    for opening in [
+        vec![opening, refusal, opening, answer],
+        vec![opening, left(9_000_000), reset, opening, answer],
+        vec![opening, left(1000), reset, opening, answer],
+    ] {
+        let (table, _) = goes_on(&opening, [1001, 5001]);
+        assert_eq!(table.len(), 1);
+        let flow = table.flow(0);
+        let initiator = flow.tcp.initiator().expect("a SYN was seen");
+        assert_eq!(flow.tcp.conn_state(initiator), "SF");
+        assert_eq!(flow.tcp.stream_start(initiator.other()), Some(5001));
+    }
 }

@@ -24,17 +24,22 @@ const HELD_LEN_MAX: usize = 64 << 10;
 /// answers are many and long.
 const GET_HELD_LEN_MAX: usize = 4 << 10;
 
-/// Bytes at the beginning of an answer in which a token's name is expected: answers that issue one are
+/// Bytes at the beginning of an answer to a GET in which a token's name is expected: those that issue one are
 /// about it, and short.
 const LEAD_LEN: usize = 1024;
 
 /// Bytes that a compressed body may grow to.
 const INFLATED_LEN_MAX: u64 = 256 << 10;
 
+/// What a head and a body may present both.
+const REPEATED: [EvidenceKind; 3] =
+    [EvidenceKind::BearerToken, EvidenceKind::JwtUnsigned, EvidenceKind::TokenExpired];
+
 /// Reads one body. Holds its bytes, and therefore has no `Debug`.
 pub(in crate::inspect) struct Content {
     at: At,
-    has_bearer: bool,
+    /// What the request's head presents: it counts once.
+    counted: Firsts,
     kind: Kind,
 }
 
@@ -48,7 +53,7 @@ impl Content {
     pub(in crate::inspect) fn of_request(
         framing: &Framing,
         at: At,
-        has_bearer: bool,
+        counted: Firsts,
     ) -> Option<Self> {
         // Bodies of these have no meaning (RFC 9110 §9.3.1; RFC 6750 §2.2 excludes GET).
         if matches!(framing.method, Method::Get | Method::Head | Method::Connect) {
@@ -66,7 +71,7 @@ impl Content {
             (Media::Form | Media::Xml, _) => held,
             _ => return None,
         };
-        Some(Self { at, has_bearer, kind })
+        Some(Self { at, counted, kind })
     }
 
     /// Begins behind a response's head, where its body may issue a token; `asked` is the request's method
@@ -88,7 +93,8 @@ impl Content {
         }
         let max = if is_get { GET_HELD_LEN_MAX } else { HELD_LEN_MAX };
         let (bytes, media, coding) = (Vec::new(), Media::Json, framing.coding);
-        Some(Self { at, has_bearer: false, kind: Kind::Held { bytes, max, media, coding } })
+        let kind = Kind::Held { bytes, max, media, coding };
+        Some(Self { at, counted: Firsts::default(), kind })
     }
 
     /// Returns the memory of what is held, in bytes.
@@ -108,7 +114,8 @@ impl Content {
             }
             Kind::Held { bytes: held, max, media, coding } => {
                 let is_json = (*media, *coding) == (Media::Json, Coding::None);
-                if is_json && held.is_empty() && !may_issue(bytes) {
+                let is_of_get = *max == GET_HELD_LEN_MAX;
+                if is_json && is_of_get && held.is_empty() && !may_issue(bytes) {
                     return false;
                 }
                 let free = max.saturating_sub(held.len());
@@ -127,7 +134,7 @@ impl Content {
         describe: impl FnOnce() -> Description,
     ) -> Firsts {
         let presented = &mut Presented::default();
-        let Self { at, has_bearer, kind } = self;
+        let Self { at, counted, kind } = self;
         let form = match kind {
             Kind::Form(form) => Some(form.end(whole, at, presented, context)),
             Kind::Held { bytes, media, coding, max } => {
@@ -153,8 +160,8 @@ impl Content {
                 }
             }
         };
-        if has_bearer {
-            presented.forget(EvidenceKind::BearerToken);
+        for kind in REPEATED.into_iter().filter(|kind| counted.has(*kind)) {
+            presented.forget(kind);
         }
         presented.report(at, context.facts, || {
             let mut description = describe();
@@ -166,8 +173,8 @@ impl Content {
     }
 }
 
-/// Tells whether an answer that begins so may issue a token, as far as that can be told: most answers are
-/// let go without a copy.
+/// Tells whether an answer to a GET that begins so may issue a token, as far as that can be told: most are let
+/// go without a copy.
 fn may_issue(bytes: &[u8]) -> bool {
     static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"oken"));
     bytes.get(..LEAD_LEN).is_none_or(|lead| NAME.find(lead).is_some())

@@ -88,9 +88,13 @@ impl Presented {
         end
     }
 
-    /// Tells whether an OAuth token was presented.
-    pub(in crate::inspect) fn has_bearer(&self) -> bool {
-        self.found.iter().any(|found| found.kind == EvidenceKind::BearerToken)
+    /// Returns what was presented.
+    pub(in crate::inspect) fn kinds(&self) -> Firsts {
+        let mut kinds = Firsts::default();
+        for found in &self.found {
+            kinds.add(found.kind);
+        }
+        kinds
     }
 
     /// Takes a kind back: it is counted elsewhere.
@@ -363,7 +367,7 @@ fn is_session(name: &[u8]) -> bool {
     known.contains(&name) || halves.iter().any(|start| name.starts_with(start))
 }
 
-/// Evidence that a request is the first one of.
+/// A set of kinds of evidence: mostly of those that a request is the first one of.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::inspect) struct Firsts(u64);
 
@@ -371,6 +375,11 @@ impl Firsts {
     /// Adds one kind.
     pub(in crate::inspect) fn add(&mut self, kind: EvidenceKind) {
         self.0 |= 1_u64 << kind as u32;
+    }
+
+    /// Tells whether a kind is among them.
+    pub(in crate::inspect) fn has(self, kind: EvidenceKind) -> bool {
+        self.0 & 1_u64 << kind as u32 != 0
     }
 
     /// Adds those of another part of the request.
@@ -389,7 +398,7 @@ impl Firsts {
             return;
         }
         for evidence in &mut facts.evidence {
-            if self.0 & 1_u64 << evidence.kind as u32 != 0
+            if self.has(evidence.kind)
                 && let Some(http) = &mut evidence.http
             {
                 http.status = Some(status);

@@ -203,8 +203,18 @@ pub(super) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Returns where to go on looking for a head's end: its last line end may be a blank line's begin.
 pub(super) fn rescan_from(held: &[u8]) -> usize {
-    let returns = held.iter().rev().take_while(|byte| **byte == b'\r').count();
+    let last = &held[held.len().saturating_sub(RETURNS_MAX + 1)..];
+    let returns = last.iter().rev().take_while(|byte| **byte == b'\r').count();
     held.len().saturating_sub(returns + 1)
+}
+
+/// Carriage returns before a line feed that belong to the line's end. More are lines of their own, so that
+/// nobody has them counted again and again.
+const RETURNS_MAX: usize = 16;
+
+/// Counts the carriage returns at the beginning of `bytes`, up to one more than a line's end has.
+fn returns(bytes: &[u8]) -> usize {
+    bytes.iter().take(RETURNS_MAX + 1).take_while(|byte| **byte == b'\r').count()
 }
 
 /// Returns the length of the empty line at the beginning of `bytes`, where one ends in a line feed.
@@ -213,9 +223,9 @@ fn blank_line(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'\n', ..] => Some(1),
         [b'\r', b'\n', ..] => Some(2),
-        [b'\r', b'\r', rest @ ..] => {
-            let returns = rest.iter().take_while(|byte| **byte == b'\r').count();
-            (rest.get(returns) == Some(&b'\n')).then_some(2 + returns + 1)
+        [b'\r', b'\r', ..] => {
+            let returns = returns(bytes);
+            (bytes.get(returns) == Some(&b'\n') && returns <= RETURNS_MAX).then_some(returns + 1)
         }
         _ => None,
     }
@@ -243,9 +253,9 @@ fn next_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Returns what is behind a line end that begins with a carriage return and no line feed.
 #[cold]
 fn behind_odd_end(end: &[u8]) -> &[u8] {
-    let returns = end.iter().take_while(|byte| **byte == b'\r').count();
+    let returns = returns(end);
     match end.get(returns) {
-        Some(b'\n') => &end[returns + 1..],
+        Some(b'\n') if returns <= RETURNS_MAX => &end[returns + 1..],
         Some(_) => &end[1..],
         None => &[],
     }

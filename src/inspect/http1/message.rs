@@ -3,7 +3,7 @@
 use super::answers::Asked;
 use super::head::{self, Framing, Method};
 use super::switch::{Next, Upgrade};
-use super::{Content, Description, Http1, State};
+use super::{Content, Description, Firsts, Http1, State};
 use crate::inspect::Context;
 use crate::inspect::facts::Protocol;
 use crate::inspect::http2::Http2;
@@ -59,7 +59,7 @@ impl Http1 {
             self.pass(self.client, self.requests.start, head, context);
             return;
         }
-        let has_bearer = self.report_request(head, context);
+        let counted = self.report_request(head, context);
         context.facts.requests += 1;
         let at = self.requests.start;
         let framing = self.presented.framing;
@@ -67,7 +67,7 @@ impl Http1 {
         self.requests.state = body.map_or(State::Start, State::Body);
         self.refused = false;
         if matches!(self.requests.state, State::Body(_)) {
-            self.form = Content::of_request(&framing, at, has_bearer);
+            self.form = Content::of_request(&framing, at, counted);
         }
         if !matches!(framing.method, Method::Get | Method::Head | Method::Connect) {
             // An answer to it may issue a token.
@@ -77,11 +77,10 @@ impl Http1 {
         }
     }
 
-    /// Counts what a request's head presents, of which these are the last lines; tells whether that is an
-    /// OAuth token.
-    pub(super) fn report_request(&mut self, lines: &[u8], context: &mut Context<'_>) -> bool {
+    /// Counts what a request's head presents, of which these are the last lines; returns what that is.
+    pub(super) fn report_request(&mut self, lines: &[u8], context: &mut Context<'_>) -> Firsts {
         let at = self.requests.start;
-        let has_bearer = self.presented.has_bearer();
+        let counted = self.presented.kinds();
         let spilled = self.spilled.take();
         let named = &context.options.auth_headers;
         let firsts = self.presented.report(at, context.facts, || {
@@ -100,7 +99,7 @@ impl Http1 {
         if let Some((asked, status)) = answered {
             self.answered_before(asked, status, context);
         }
-        has_bearer
+        counted
     }
 
     /// The answer to a request was captured before it.

@@ -356,10 +356,10 @@ impl Http2 {
             presented.header(name, super::http1::trim(value), at, context);
         }
         context.facts.requests += 1;
-        let has_bearer = presented.has_bearer();
+        let counted = presented.kinds();
         let named = &context.options.auth_headers;
         let firsts = presented.report(at, context.facts, || stream::describe(fields, named));
-        self.streams.ask(stream, presented, (firsts, has_bearer), at, context, || {
+        self.streams.ask(stream, presented, (firsts, counted), at, context, || {
             stream::describe(fields, named)
         });
         if ends {

@@ -65,7 +65,7 @@ impl Streams {
         &mut self,
         id: u32,
         presented: &Presented,
-        (firsts, has_bearer): (Firsts, bool),
+        (firsts, counted): (Firsts, Firsts),
         at: At,
         context: &mut Context<'_>,
         describe: impl FnOnce() -> Description,
@@ -77,7 +77,7 @@ impl Streams {
         }
         let mut stream = Stream::new(id, framing.method, firsts);
         if has_body {
-            stream.form = Content::of_request(framing, at, has_bearer);
+            stream.form = Content::of_request(framing, at, counted);
             stream.description = Some(Box::new(describe()));
         }
         self.remove(id);

@@ -299,15 +299,12 @@ impl Shard {
 
     /// Keeps what was found, or frees the place when that is nothing.
     fn decide(&mut self, number: FlowNumber, slot: Slot, facts: Facts) {
-        match boxed(facts) {
-            Some(facts) => {
-                self.held += facts.held_bytes();
-                self.inspected[slot as usize] = Inspected::Facts(facts);
-            }
-            None => {
-                self.free.push(slot);
-                self.table.flow_mut(number).slot = NOTHING_TO_SAY;
-            }
+        if let Some(facts) = boxed(facts) {
+            self.held += facts.held_bytes();
+            self.inspected[slot as usize] = Inspected::Facts(facts);
+        } else {
+            self.free.push(slot);
+            self.table.flow_mut(number).slot = NOTHING_TO_SAY;
         }
     }
 

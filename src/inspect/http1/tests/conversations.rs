@@ -331,3 +331,18 @@ fn a_line_too_long_to_hold_hides_no_line_before_it() {
         assert!(facts.uninspected.has(Uninspected::LIMIT));
     }
 }
+
+#[test]
+fn carriage_returns_without_end_are_looked_at_once() {
+    // Pieces of one byte: a second look at all of them at each would take minutes.
+    let returns = vec![b'\r'; 60_000];
+    for (from_client, first) in
+        [(true, &b"GET / HTTP/1.1\r\n"[..]), (false, b"HTTP/1.1 200 OK\r\n")]
+    {
+        let mut pieces: Vec<(bool, &[u8])> = vec![(from_client, first)];
+        pieces.extend(returns.chunks(1).map(|piece| (from_client, piece)));
+        pieces.push((from_client, b"\nAuthorization: Bearer abc\r\n\r\n"));
+        let facts = read(&pieces);
+        assert_eq!(count(&facts, EvidenceKind::BearerToken), u64::from(from_client));
+    }
+}

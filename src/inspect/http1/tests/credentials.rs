@@ -227,3 +227,40 @@ fn users_are_shown_only_where_that_was_asked_for() {
         assert!(!format!("{facts:?}").contains("canary"));
     }
 }
+
+#[test]
+fn a_token_in_head_and_form_counts_once_with_all_that_is_odd_about_it() {
+    use base64::Engine as _;
+    let part = |json: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
+    let token = format!("{}.{}.", part(r#"{"alg":"none"}"#), part(r#"{"exp":-5}"#));
+    let body = format!("access_token={token}");
+    for (header, expected) in [(token.as_str(), 1), ("opaque", 1)] {
+        let request = format!(
+            "POST /a HTTP/1.1\r\nAuthorization: Bearer {header}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let facts = read(&[(true, request.as_bytes())]);
+        for kind in [Kind::BearerToken, Kind::JwtUnsigned, Kind::TokenExpired] {
+            assert_eq!(count(&facts, kind), expected, "{header} {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_token_behind_a_long_list_of_scopes_is_issued_in_any_pieces() {
+    let scope = "apim:scope ".repeat(150);
+    let body = format!(r#"{{"scope":"{scope}","token_type":"Bearer","access_token":"abc"}}"#);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    for len in [100, 1023, 1024, 1460, 9000] {
+        let mut pieces: Vec<(bool, &[u8])> = vec![
+            (true, b"POST /token HTTP/1.1\r\nContent-Length: 0\r\n\r\n"),
+            (false, head.as_bytes()),
+        ];
+        pieces.extend(body.as_bytes().chunks(len).map(|piece| (false, piece)));
+        assert_eq!(count(&read(&pieces), Kind::TokenIssued), 1, "{len}");
+    }
+}
