@@ -82,8 +82,7 @@ impl Catalog {
         paths.sort();
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| Error::at_path(&path, error.to_string()))?;
+            let text = toml_text::read(&path)?;
             files.push((path, text));
         }
         Self::new(files.into_iter())

@@ -1,11 +1,30 @@
 //! TOML text → values, with errors that name file, line, what was expected and the nearest known name.
 
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result, nearest};
+
+/// Longest file that is read: far more than anybody writes, and a device never ends.
+const LEN_MAX: u64 = 16 << 20;
+
+/// Reads a file of TOML, of a bounded length.
+pub fn read(path: &Path) -> Result<String> {
+    let failed = |error: std::io::Error| Error::at_path(path, error.to_string());
+    let mut text = Vec::new();
+    File::open(path).map_err(failed)?.take(LEN_MAX + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > LEN_MAX {
+        return Err(Error::at_path(path, format!("longer than {} MiB", LEN_MAX >> 20)));
+    }
+    String::from_utf8(text).map_err(|error| {
+        let line = line_of_byte(error.as_bytes(), error.utf8_error().valid_up_to());
+        Error::at_line(path, line, "it is no text in UTF-8")
+    })
+}
 
 /// Reads one TOML text; `path` is where it came from.
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
@@ -30,8 +49,11 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
 
 /// Returns the line, counted from 1, on which a span begins; 1 without a span.
 pub fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
-    let start = span.map_or(0, |span| span.start).min(text.len());
-    1 + memchr::memchr_iter(b'\n', &text.as_bytes()[..start]).count()
+    line_of_byte(text.as_bytes(), span.map_or(0, |span| span.start).min(text.len()))
+}
+
+fn line_of_byte(text: &[u8], start: usize) -> usize {
+    1 + memchr::memchr_iter(b'\n', &text[..start]).count()
 }
 
 /// Joins the parser's lines, since an error is one line.

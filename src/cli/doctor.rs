@@ -1,7 +1,9 @@
 //! `portreeve doctor`: what this machine lets portreeve do, and what it lacks.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::system::uname;
@@ -10,7 +12,10 @@ use rustix::system::uname;
 use super::source::against_ebpf;
 use super::{FAILED, print};
 use crate::capture::privileges::{self, EBPF_CAPABILITIES, PCAP_CAPABILITIES};
-use crate::error::Result;
+use crate::error::{Printable, Result};
+
+/// Where the kernel shows its interfaces.
+const FOLDER: &str = "/sys/class/net";
 
 /// Tells everything; fails when nothing could be captured.
 pub(super) fn run() -> Result<ExitCode> {
@@ -91,23 +96,25 @@ fn capabilities() -> String {
 
 /// Returns one line an interface: name, state, MTU, link type.
 fn interfaces() -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir("/sys/class/net")
+    let mut names: Vec<_> = fs::read_dir(FOLDER)
         .into_iter()
         .flatten()
         .flatten()
         .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| entry.file_name().into_string().ok())
+        .map(|entry| entry.file_name())
         .collect();
     names.sort();
-    let width = names.iter().map(String::len).max().unwrap_or(0);
-    let read = |name: &str, what: &str| {
-        let text = fs::read_to_string(format!("/sys/class/net/{name}/{what}"));
+    // The kernel takes any byte but blanks, `/` and `:` into a name.
+    let shown = |name: &OsString| Printable(&name.to_string_lossy()).to_string();
+    let width = names.iter().map(|name| shown(name).len()).max().unwrap_or(0);
+    let read = |name: &OsString, what: &str| {
+        let text = fs::read_to_string(Path::new(FOLDER).join(name).join(what));
         text.map_or_else(|_| "?".to_owned(), |text| text.trim().to_owned())
     };
     let lines = names.iter().map(|name| {
         let (state, mtu) = (read(name, "operstate"), read(name, "mtu"));
-        let link = link(name, &read(name, "type"));
-        format!("{name:width$}  {state:8}  MTU {mtu:<6}  {link}")
+        let link = link(&name.to_string_lossy(), &read(name, "type"));
+        format!("{:width$}  {state:8}  MTU {mtu:<6}  {link}", shown(name))
     });
     lines.collect()
 }

@@ -13,6 +13,7 @@ use super::output;
 use crate::catalog::Catalog;
 use crate::error::{Error, Printable, Result, nearest};
 use crate::policy::{Matrix, Policy, Rule};
+use crate::report::ndjson::line;
 use crate::site::Site;
 
 /// Arguments of `policy`.
@@ -320,7 +321,7 @@ fn row_value(matrix: &Matrix, row: &crate::policy::Row) -> Value {
 
 fn lines(values: impl IntoIterator<Item = Value>) -> String {
     values.into_iter().fold(String::new(), |mut text, value| {
-        let _ = writeln!(text, "{value}");
+        text.push_str(&line(&value).expect("a value has texts for keys"));
         text
     })
 }

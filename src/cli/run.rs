@@ -1,6 +1,8 @@
 //! What `analyze` and `live` have in common: the arguments of a run, and what is made of them.
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -77,6 +79,9 @@ const WORKERS_DEFAULT_MAX: usize = 4;
 /// Bytes of a random fingerprint key: as many as the digest has.
 const KEY_LEN: usize = 32;
 
+/// Longest key that is read: a device never ends.
+const KEY_LEN_MAX: u64 = 64 << 10;
+
 impl RunArgs {
     /// Returns the fingerprints' key: the user's, or a random one.
     fn key(&self) -> Result<Vec<u8>> {
@@ -86,8 +91,17 @@ impl RunArgs {
                 .map_err(|error| Error::new(format!("no random key is to be had: {error}")))?;
             return Ok(key);
         };
-        let key = std::fs::read(path)
-            .map_err(|error| Error::at_path(path, format!("cannot be read: {error}")))?;
+        let failed = |error| Error::at_path(path, format!("cannot be read: {error}"));
+        let mut key = Vec::new();
+        File::open(path)
+            .map_err(failed)?
+            .take(KEY_LEN_MAX + 1)
+            .read_to_end(&mut key)
+            .map_err(failed)?;
+        if key.len() as u64 > KEY_LEN_MAX {
+            let error = Error::at_path(path, format!("a key has at most {KEY_LEN_MAX} bytes"));
+            return Err(error.hint("head -c 32 /dev/urandom > FILE makes a good one"));
+        }
         if key.is_empty() {
             let error = Error::at_path(path, "the fingerprint key is empty");
             return Err(error.hint("head -c 32 /dev/urandom > FILE makes a good one"));

@@ -13,7 +13,7 @@ use super::kind::{FindingKind, Trigger};
 use super::matrix::Matrix;
 use super::rule::{Quick, Rule};
 use super::{ByService, Disabled, Pack, Policy, embedded, suppress};
-use crate::catalog::toml_text::with_hint;
+use crate::catalog::toml_text::{self, with_hint};
 use crate::catalog::{Catalog, ServiceId};
 use crate::error::{Error, Result};
 use crate::inspect::EvidenceKind;
@@ -32,9 +32,7 @@ impl Policy {
             texts.push((path.into(), text.to_owned(), true));
         }
         for path in site.policy.files.iter().chain(extra_files) {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Error::at_path(path, error.to_string()))?;
-            texts.push((path.clone(), text, false));
+            texts.push((path.clone(), toml_text::read(path)?, false));
         }
         Self::of(catalog, site, &texts)
     }

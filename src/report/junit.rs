@@ -88,7 +88,10 @@ impl Junit {
         unproved(&mut out, summary);
         let tests = summary.rules.len() + 1;
         let time = Readable(summary.timestamp).to_string().replacen(' ', "T", 1);
-        let warnings = summary.warnings.iter().fold(String::new(), |all, one| all + one + "\n");
+        let warnings = summary.warnings.iter().fold(String::new(), |all, one| {
+            let one = Printable(one);
+            format!("{all}{one}\n")
+        });
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"portreeve\" package=\"portreeve\" \
              id=\"0\" timestamp=\"{}\" hostname=\"localhost\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" \
@@ -192,7 +195,7 @@ fn properties(summary: &Summary) -> String {
     let mut out = String::from("    <properties>\n");
     for (name, value) in known.into_iter().chain(inputs) {
         if let Some(value) = value {
-            let value = Xml(value);
+            let value = Attribute(value);
             let _ = writeln!(out, "      <property name=\"{name}\" value=\"{value}\"/>");
         }
     }
@@ -206,16 +209,25 @@ fn case(out: &mut String, rule: &RuleRecord, found: &Found, outcome: Case<'_>) {
     match outcome {
         Case::Passed => out.push_str("/>\n"),
         Case::Skipped(why) => {
-            let _ = writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", Xml(why));
+            let _ = writeln!(
+                out,
+                ">\n      <skipped message=\"{}\"/>\n    </testcase>",
+                Attribute(why)
+            );
         }
         Case::Failed(worst) => {
             let listed: Vec<String> = found.shown().collect();
-            let text = format!("{}\n\n{}\n\nBy: {}", listed.join("\n"), rule.remedy, rule.source);
+            let text = format!(
+                "{}\n\n{}\n\nBy: {}",
+                listed.join("\n"),
+                rule.remedy,
+                Printable(&rule.source)
+            );
             let message = format!("{}: {} finding(s)", rule.title, found.open);
             let _ = writeln!(
                 out,
                 ">\n      <failure message=\"{}\" type=\"{worst}\">{}</failure>\n    </testcase>",
-                Xml(&message),
+                Attribute(&message),
                 Xml(&text)
             );
         }
@@ -233,7 +245,7 @@ fn verdict(out: &mut String, summary: &Summary) {
                 (None, Some(packets)) => format!(" ({packets} packets)"),
                 (None, None) => String::new(),
             };
-            format!("{}{touched}: {}", reason.reason, reason.detail)
+            format!("{}{touched}: {}", reason.reason, Printable(&reason.detail))
         })
         .collect();
     if reasons.is_empty() {
@@ -248,24 +260,35 @@ fn verdict(out: &mut String, summary: &Summary) {
 }
 
 fn begin(out: &mut String, class: &str, name: &str) {
-    let (class, name) = (Xml(class), Xml(name));
+    let (class, name) = (Attribute(class), Attribute(name));
     let _ = write!(out, "    <testcase classname=\"{class}\" name=\"{name}\" time=\"0\"");
 }
 
 /// Lists what the capture could not prove, what it proved of transports that are said to be off, and what of the baseline is gone.
 fn unproved(out: &mut String, summary: &Summary) {
     for open in &summary.verdict.not_exercised {
-        let _ = writeln!(out, "not exercised: {}: {}", open.subject, open.detail);
+        let line = format!("{}: {}", open.subject, open.detail);
+        let _ = writeln!(out, "not exercised: {}", Printable(&line));
     }
     for proof in summary.disabled.iter().filter(|proof| proof.flows > 0) {
-        let _ = writeln!(out, "declared disabled: {proof}: {}", proof.state);
+        let line = format!("{proof}: {}", proof.state);
+        let _ = writeln!(out, "declared disabled: {}", Printable(&line));
     }
     for entry in &summary.baseline_gone {
-        let _ = writeln!(out, "gone since the baseline: {entry}");
+        let _ = writeln!(out, "gone since the baseline: {}", Printable(&entry.to_string()));
     }
 }
 
-/// Text as XML content or attribute: what XML 1.0 (§2.2) forbids and what a terminal obeys is escaped as
+/// Text as an attribute: on one line, since a parser makes blanks of line breaks there (XML 1.0 §3.3.3).
+struct Attribute<'a>(&'a str);
+
+impl fmt::Display for Attribute<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Xml(&Printable(self.0).to_string()).fmt(f)
+    }
+}
+
+/// Text as XML content: what XML 1.0 (§2.2) forbids and what a terminal obeys is escaped as
 /// text, line breaks are kept.
 struct Xml<'a>(&'a str);
 

@@ -80,6 +80,14 @@ impl Sink for Ndjson {
     }
 }
 
+/// Returns a value as one line of such JSON, its end included.
+pub fn line(value: &impl Serialize) -> serde_json::Result<String> {
+    let mut line = Vec::new();
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut line, Careful))?;
+    line.push(b'\n');
+    String::from_utf8(line).map_err(serde::de::Error::custom)
+}
+
 /// Compact JSON in which every character that could do something to a terminal is a `\u` escape: the
 /// same text to a parser, harmless to `cat`.
 pub(super) struct Careful;

@@ -214,7 +214,7 @@ impl Finding {
             "ruleId": self.key.rule,
             "kind": "fail",
             "level": level(self.severity),
-            "message": { "text": self.text(title) },
+            "message": { "text": self.text(&Printable(title).to_string()) },
             "locations": [location(&name, &full_name, rule)],
             "partialFingerprints": { FINGERPRINT: self.fingerprint() },
             "occurrenceCount": self.flows,

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use self::prefixes::Prefixes;
-use crate::catalog::{Catalog, ProductId, Service, ServiceId};
-use crate::error::{Error, Result};
+use crate::catalog::{Catalog, ProductId, Service, ServiceId, toml_text};
+use crate::error::Result;
 use crate::packet::Timestamp;
 
 /// Names one zone: an index into [`Site::zones`].
@@ -173,9 +173,7 @@ impl Site {
     /// Reads a site file; its products and services are those of `catalog`.
     pub fn load(path: impl AsRef<Path>, catalog: &Catalog) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::at_path(path, error.to_string()))?;
-        Self::parse(path, &text, catalog)
+        Self::parse(path, &toml_text::read(path)?, catalog)
     }
 
     /// Reads the text of a site file; `path` is where it came from.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::catalog::{Catalog, Port, Service};
 use crate::packet::Transport;
+use crate::report::ndjson::line;
 
 /// A row, for one transport.
 #[derive(Debug, Serialize)]
@@ -84,9 +85,7 @@ impl<'a> RowRecord<'a> {
 
     /// Writes it as one line.
     pub(super) fn write(&self, text: &mut String) {
-        let line = serde_json::to_string(self).expect("strings, numbers and lists of them");
-        text.push_str(&line);
-        text.push('\n');
+        text.push_str(&line(self).expect("strings, numbers and lists of them"));
     }
 }
 
