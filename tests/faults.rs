@@ -22,10 +22,10 @@ use tempfile::TempDir;
 
 use crate::support::{Ran, command, imbalance, own, root, run, summary};
 
-const TOKEN: &str = "captures/http/token-in-header.pcap";
+pub(crate) const TOKEN: &str = "captures/http/token-in-header.pcap";
 
 /// Proves that a run failed as it should: exit code 2, one error in one line, at most one hint.
-fn fails(ran: &Ran, says: &str, what: &str) {
+pub(crate) fn fails(ran: &Ran, says: &str, what: &str) {
     assert_eq!(ran.code, 2, "{what}: {}", ran.err);
     let lines: Vec<&str> = ran.err.lines().collect();
     assert!(lines[0].starts_with("error: ") && lines[0].contains(says), "{what}: {}", ran.err);
@@ -102,6 +102,37 @@ fn a_folder_or_a_device_in_place_of_a_file_is_said_to_be_none() {
         fails(&run(["analyze", flag, path, TOKEN]), says, flag);
     }
     fails(&run(["analyze", "--catalog", path, TOKEN]), "no catalogue file", "an empty folder");
+}
+
+#[test]
+fn a_baseline_that_cannot_be_written_is_told_and_the_earlier_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("baseline.toml");
+    let name = path.to_str().unwrap();
+    assert_eq!(run(["analyze", "--write-baseline", name, TOKEN]).code, 1);
+    let earlier = fs::read(&path).unwrap();
+    // Nothing may become longer than a few bytes: a disk that fills.
+    let binary = env!("CARGO_BIN_EXE_portreeve");
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" analyze --write-baseline \"$1\" \"$2\"";
+    let output = Command::new("sh")
+        .args(["-c", script, binary, name, root().join(TOKEN).to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be written"), "{output:?}");
+    assert_eq!(fs::read(&path).unwrap(), earlier);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // Where it can be written it replaces the earlier one, and where none can be made the run ends at once.
+    assert_eq!(run(["analyze", "--write-baseline", name, TOKEN]).code, 1);
+    assert_eq!(fs::read(&path).unwrap(), earlier);
+    let ran = run(["analyze", "--write-baseline", "/no/such/folder/file", TOKEN]);
+    fails(&ran, "cannot be written", "a baseline");
+    assert!(ran.out.is_empty());
+    fails(
+        &run(["analyze", "--write-baseline=/dev/full", TOKEN]),
+        "cannot be written",
+        "a baseline",
+    );
 }
 
 #[test]

@@ -364,6 +364,27 @@ fn a_lack_of_permission_is_told_with_the_setcap_line() {
 }
 
 #[test]
+fn an_interface_that_is_called_as_a_terminal_obeys_is_shown_harmlessly() {
+    let Some(net) = Net::new() else { return };
+    let name = "c\x1b[31m\u{202e}";
+    must(&["-n", &net.namespace("a"), "link", "add", name, "type", "veth", "peer", "name", "d"]);
+    must(&["-n", &net.namespace("a"), "link", "set", name, "up"]);
+    for (arguments, code) in [
+        (&["doctor"][..], 0),
+        (&["live", "-i", name, "--duration", "1"], 0),
+        (&["live", "-i", "no-such-if"], 2),
+    ] {
+        let mut command = net.at("a", env!("CARGO_BIN_EXE_portreeve"));
+        let output = command.args(arguments).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains("c\\u{1b}[31m\\u{202e}"), "{text}");
+        let bad = text.chars().find(|c| *c != '\n' && portreeve::error::is_unprintable(*c));
+        assert_eq!(bad, None, "{text:?}");
+    }
+}
+
+#[test]
 fn usage_errors_name_the_flag_or_the_interface() {
     for (arguments, says) in [
         (&["live", "-i", "no-such-if"][..], "no-such-if: no such interface"),

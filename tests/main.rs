@@ -17,6 +17,7 @@ mod formats;
 mod hostile;
 mod hosts;
 mod injection;
+mod inputs;
 #[cfg(feature = "live")]
 mod live;
 mod mutations;

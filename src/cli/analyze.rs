@@ -48,6 +48,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let (tools, decode) = args.run.tools(&known.site)?;
     let read = args.inputs.iter().map(PathBuf::as_path);
     output::check(&args.run.outputs, read.chain(args.run.files()).chain(args.evidence.as_deref()))?;
+    run::check_baseline(&args.run)?;
     if args.since.zip(args.until).is_some_and(|(since, until)| since > until) {
         return Err(Error::about("--until", "it is before `--since`: no frame would be left"));
     }

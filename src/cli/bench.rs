@@ -18,6 +18,7 @@ use crate::capture::file::{self, Files, Input};
 use crate::capture::held::Held;
 use crate::capture::mix::{Amount, Mix, Recipe, Truth};
 use crate::capture::{Block, Event, Source};
+use crate::catalog::toml_text;
 use crate::decode;
 use crate::error::{Error, Result};
 use crate::inspect::secret::Fingerprinter;
@@ -311,9 +312,8 @@ fn json(figures: &Figures) -> Result<Vec<u8>> {
 }
 
 fn read(path: &Path) -> Result<Figures> {
-    let text = std::fs::read(path)
-        .map_err(|error| Error::at_path(path, format!("cannot be read: {error}")))?;
-    serde_json::from_slice(&text).map_err(|error| {
+    let text = toml_text::read(path)?;
+    serde_json::from_str(&text).map_err(|error| {
         Error::at_line(path, error.line(), format!("no figures of an earlier run: {error}"))
     })
 }

@@ -13,7 +13,7 @@ use super::output;
 use crate::catalog::Catalog;
 use crate::error::{Error, Printable, Result, nearest};
 use crate::policy::{Matrix, Policy, Rule};
-use crate::report::ndjson::line;
+use crate::report::json::line;
 use crate::site::Site;
 
 /// Arguments of `policy`.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -193,12 +193,35 @@ impl Known {
 /// Writes the baseline that the user asked for; `end` is the run's last packet.
 pub(super) fn write_baseline(args: &RunArgs, known: &Known, end: Timestamp) -> Result<()> {
     let Some(path) = &args.write_baseline else { return Ok(()) };
-    std::fs::write(path, known.past.write(end))
+    replace(path, &known.past.write(end))
         .map_err(|error| Error::at_path(path, format!("cannot be written: {error}")))
 }
 
+/// Writes a file that is there already beside it first, so that a full disk leaves the earlier one whole.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    if !path.is_file() {
+        return std::fs::write(path, text);
+    }
+    let path = path.canonicalize()?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    // Who may write to the file may not be allowed to make one; and what is there is somebody else's.
+    let Ok(mut file) = File::create_new(&new) else { return std::fs::write(path, text) };
+    let written = path
+        .metadata()
+        .and_then(|earlier| file.set_permissions(earlier.permissions()))
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&new, &path));
+    if written.is_err() {
+        // What is half written is of no use, and the error says enough.
+        let _ = std::fs::remove_file(&new);
+    }
+    written
+}
+
 /// Fails where the baseline that the user asked for could not be written at the end, hours later.
-#[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]
 pub(super) fn check_baseline(args: &RunArgs) -> Result<()> {
     use rustix::fs::{Access, access};
     let Some(path) = &args.write_baseline else { return Ok(()) };

@@ -5,6 +5,7 @@
 //! it prints of the wire is escaped in every format.
 
 pub mod community_id;
+pub mod json;
 pub mod junit;
 pub mod ndjson;
 pub mod proof;

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::ser::Formatter;
 
 use super::community_id::CommunityId;
+use super::json::Careful;
 use super::rate::Rate;
 use super::record::{
     AlertRecord, BaselineState, Envelope, EvidenceRecord, FlowRecord, HostRecord, Record,
@@ -20,7 +20,6 @@ use super::record::{
 };
 use super::summary::{Ledger, Summary};
 use super::{SCHEMA_VERSION, Sink};
-use crate::error::is_unprintable;
 use crate::inspect::Uninspected;
 use crate::packet::{ObservationPoint, Timestamp, Transport};
 
@@ -77,40 +76,6 @@ impl Sink for Ndjson {
         let rate = self.rate.take().unwrap_or_default();
         self.line(&SummaryLine::of(summary, rate.withheld()))?;
         self.flush()
-    }
-}
-
-/// Returns a value as one line of such JSON, its end included.
-pub fn line(value: &impl Serialize) -> serde_json::Result<String> {
-    let mut line = Vec::new();
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut line, Careful))?;
-    line.push(b'\n');
-    String::from_utf8(line).map_err(serde::de::Error::custom)
-}
-
-/// Compact JSON in which every character that could do something to a terminal is a `\u` escape: the
-/// same text to a parser, harmless to `cat`.
-pub(super) struct Careful;
-
-impl Formatter for Careful {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        // serde_json has taken out everything below a space.
-        if fragment.is_ascii() && memchr::memchr(0x7f, fragment.as_bytes()).is_none() {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut clean = 0;
-        for (at, character) in fragment.char_indices().filter(|(_, c)| is_unprintable(*c)) {
-            writer.write_all(&fragment.as_bytes()[clean..at])?;
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                write!(writer, "\\u{unit:04x}")?;
-            }
-            clean = at + character.len_utf8();
-        }
-        writer.write_all(&fragment.as_bytes()[clean..])
     }
 }
 
@@ -636,7 +601,7 @@ mod tests {
     #[test]
     fn hostile_text_comes_back_whole_and_cannot_reach_a_terminal() {
         let text = played();
-        assert!(!text.chars().any(|c| c != '\n' && is_unprintable(c)));
+        assert!(!text.chars().any(|c| c != '\n' && crate::error::is_unprintable(c)));
         let flow = lines(&text).into_iter().find(|l| l["portreeve"]["tls"].is_object()).unwrap();
         assert_eq!(flow["portreeve"]["tls"]["sni"], HOSTILE);
     }

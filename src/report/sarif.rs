@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Sink;
-use super::ndjson::Careful;
+use super::json::Careful;
 use super::record::{AlertRecord, BaselineState, Record, RuleRecord, Severity, SuppressionRecord};
 use super::summary::{BaselineEntry, Outcome, RuleTotals, Summary};
 use crate::error::Printable;

@@ -223,7 +223,8 @@ fn http(frames: &mut Frames, payload: &[u8]) {
     let user = STANDARD.encode([&named("USER-", payload)[..], b":canary-pw-1"].concat());
     let login = format!("GET /services HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {user}\r\n\r\n");
     frames.connection(9763, &[login.as_bytes(), ANSWER]);
-    let escaped = payload.iter().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let escaped: Vec<String> = payload.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let escaped = escaped.concat();
     let form = format!("grant_type=password&username=FORM-{escaped}&password=canary-pw-3");
     let login = format!(
         "POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n\

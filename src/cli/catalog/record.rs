@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::catalog::{Catalog, Port, Service};
 use crate::packet::Transport;
-use crate::report::ndjson::line;
+use crate::report::json::line;
 
 /// A row, for one transport.
 #[derive(Debug, Serialize)]
