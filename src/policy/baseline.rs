@@ -189,7 +189,9 @@ pub fn write<'k>(keys: impl IntoIterator<Item = (&'k Key, u64)>, end: Timestamp)
     for (key, count) in keys {
         *counts.entry(key).or_default() += count;
     }
-    let until = day_of(end).checked_add(DAYS_VALID.days()).unwrap_or(jiff::civil::Date::MAX);
+    // Whoever reads it compares with the day's end, which has to be a time.
+    let last = day_of(Timestamp(i64::MAX)).saturating_sub(1.day());
+    let until = day_of(end).saturating_add(DAYS_VALID.days()).min(last);
     let mut text = String::from(
         "# Findings of an earlier run. Each entry holds to the end of its last day, UTC.\n",
     );
@@ -275,6 +277,15 @@ mod tests {
         let mut baseline = load(&twice).unwrap();
         assert!(!baseline.knows(&key, Timestamp(i64::MAX)));
         assert_eq!(baseline.gone().count(), 0);
+    }
+
+    #[test]
+    fn a_clock_at_its_end_makes_no_baseline_that_cannot_be_read() {
+        let key = key("wso2/bearer-over-http", "10.0.2.7");
+        for end in [i64::MIN, i64::MAX] {
+            let mut baseline = load(&write([(&key, 1)], Timestamp(end))).unwrap();
+            assert_eq!(baseline.knows(&key, Timestamp(end)), end == i64::MIN);
+        }
     }
 
     #[test]
