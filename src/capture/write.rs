@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use crate::capture::FrameRecord;
+use crate::error::Printable;
 use crate::packet::{LinkType, ObservationPoint, PointId};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -43,7 +44,7 @@ impl<W: Write> PcapngWriter<W> {
         writer.u16(0);
         // The section's length is not told.
         writer.block.extend([0xff; 8]);
-        writer.option(SHB_USERAPPL, program.as_bytes());
+        writer.text(SHB_USERAPPL, program);
         writer.option(OPTION_END, &[]);
         writer.end()?;
         Ok(writer)
@@ -75,7 +76,7 @@ impl<W: Write> PcapngWriter<W> {
         self.block.extend_from_slice(bytes);
         self.pad();
         for comment in comments {
-            self.option(COMMENT, comment.as_bytes());
+            self.text(COMMENT, comment);
         }
         if !comments.is_empty() {
             self.option(OPTION_END, &[]);
@@ -104,10 +105,10 @@ impl<W: Write> PcapngWriter<W> {
         self.u32(0);
         let file = point.file.as_deref().filter(|_| shows_file);
         if let Some(name) = point.interface.as_deref().or(file) {
-            self.option(IF_NAME, name.as_bytes());
+            self.text(IF_NAME, name);
         }
         if let Some(file) = file {
-            self.option(IF_DESCRIPTION, file.as_bytes());
+            self.text(IF_DESCRIPTION, file);
         }
         self.option(IF_TSRESOL, &[NANOSECONDS]);
         self.option(OPTION_END, &[]);
@@ -128,8 +129,13 @@ impl<W: Write> PcapngWriter<W> {
         self.out.write_all(&self.block)
     }
 
+    /// Adds an option of text, cut to what may stand there; whatever shows it, it does nothing to a terminal.
+    fn text(&mut self, code: u16, text: &str) {
+        let text = Printable(text).to_string();
+        self.option(code, &text.as_bytes()[..text.floor_char_boundary(OPTION_LEN_MAX)]);
+    }
+
     fn option(&mut self, code: u16, value: &[u8]) {
-        let value = &value[..value.len().min(OPTION_LEN_MAX)];
         self.u16(code);
         self.u16(u16::try_from(value.len()).unwrap_or(u16::MAX));
         self.block.extend_from_slice(value);

@@ -149,6 +149,32 @@ fn no_text_of_an_attacker_does_anything_in_any_format() {
     }
 }
 
+/// Returns the texts of a pcapng file: names of its interfaces, comments of its frames.
+fn texts(file: &[u8]) -> [Vec<String>; 2] {
+    let u32_at = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    let u16_at = |at: usize| usize::from(u16::from_le_bytes(file[at..at + 2].try_into().unwrap()));
+    let (mut texts, mut at) = ([Vec::new(), Vec::new()], 0);
+    while at < file.len() {
+        let end = at + u32_at(at + 4);
+        // Where the options of an interface and of a frame begin, and which of them are texts.
+        let (kind, mut option, codes) = match u32_at(at) {
+            1 => (0, at + 16, 2..=3),
+            6 => (1, at + 28 + u32_at(at + 20).next_multiple_of(4), 1..=1),
+            _ => (0, end, 1..=1),
+        };
+        while option + 8 <= end {
+            let (code, len) = (u16_at(option), u16_at(option + 2));
+            if codes.contains(&code) {
+                let text = file[option + 4..option + 4 + len].to_vec();
+                texts[kind].push(String::from_utf8(text).expect("texts of pcapng are UTF-8"));
+            }
+            option += 4 + len.next_multiple_of(4);
+        }
+        at = end;
+    }
+    texts
+}
+
 #[test]
 fn evidence_of_hostile_captures_reads_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -158,6 +184,10 @@ fn evidence_of_hostile_captures_reads_back() {
         let evidence = folder.path().join("evidence.pcapng");
         let ran = analyze("text", &path, Some(&evidence));
         assert_eq!(ran.code, 1, "{what}: {}", ran.err);
+        let [names, comments] = texts(&fs::read(&evidence).unwrap());
+        assert!(!names.is_empty() && !comments.is_empty(), "{what}");
+        names.iter().chain(&comments).for_each(|text| is_plain(&text.replace('\n', "\\n"), &what));
+        assert!(!names.iter().any(|name| name.contains('\n')), "{what}");
         let again = analyze("ndjson", &evidence, None);
         assert!(matches!(again.code, 0 | 1), "{what}: {}", again.err);
         is_plain(again.text(), &what);
