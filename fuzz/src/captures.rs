@@ -24,6 +24,9 @@ use portreeve::site::Site;
 use super::script::{Op, ops};
 use super::tools;
 
+/// Bytes that a copy may take.
+const MEMORY: u64 = 256 << 20;
+
 /// Frames that a run of a target looks at: a small file that unpacks to a large one costs time alone.
 const FRAMES_MAX: u64 = 20_000;
 
@@ -144,7 +147,7 @@ pub fn report(data: &[u8]) {
     let setting =
         Setting { catalog, site, policy: &POLICY, past: &past, fail_on, threads, provenance };
     let [lines, page, sarif, junit]: [Written; 4] = Default::default();
-    let found = Found::default();
+    let found = Found::new(Scope::Everything, MEMORY);
     let mut outputs = Outputs::default();
     outputs.add("ndjson", Box::new(Ndjson::new(Box::new(lines.clone()))));
     outputs.add("text", Box::new(Text::new(Box::new(page.clone()), text::Options::default())));
@@ -167,9 +170,10 @@ pub fn report(data: &[u8]) {
         filter: None,
     };
     let mut again = Vec::new();
-    let subjects = Subjects::new(&seen, &found);
+    let subjects = Subjects::new(&seen, &found, Scope::Everything);
     let open = || -> portreeve::Result<Box<dyn Source>> { Ok(Box::new(open())) };
-    let scrubbed = scrub::scrub(open, &mut reading, &subjects, Scope::Everything, &mut again);
+    let scrubbed =
+        scrub::scrub(open, &mut reading, &subjects, Scope::Everything, MEMORY, &mut again);
     let scrubbed = scrubbed.expect("memory takes it");
     assert_eq!(scrubbed.frames, seen.front.frames, "every frame is written");
     let mut copy = Files::from_reader("copy", Cursor::new(again), &Options::default());

@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let inputs: Vec<Input> = args.inputs.iter().map(Input::from).collect();
     let options = file::Options { separate: args.separate, ..file::Options::default() };
     let evidence = match &args.evidence {
-        Some(path) => Some(Evidence::begin(path, &inputs)?),
+        Some(path) => Some(Evidence::begin(path, &inputs, args.run.memory_limit)?),
         None => None,
     };
     let mut source = Files::open(inputs, &options)?;
@@ -105,11 +105,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let figures = || Some(watch.figures(packets, bytes));
     let summary = join::report_after(carried, &gathered, &source, &setting, &mut outputs, figures)?;
     run::write_baseline(&args.run, &known, summary.timestamp)?;
-    if let Some(evidence) = evidence {
-        evidence.write(&gathered, &mut reading, &options)?;
+    match evidence {
+        Some(evidence) => evidence.write(gathered, &mut reading, &options)?,
+        // The memory of many flows is the system's to take back, all at once.
+        None => std::mem::forget(gathered),
     }
-    // The memory of many flows is the system's to take back, all at once.
-    std::mem::forget(gathered);
     Ok(exit_code(&summary))
 }
 

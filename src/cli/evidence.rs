@@ -9,7 +9,7 @@ use crate::capture::Source;
 use crate::capture::file::{Files, Input, Options};
 use crate::error::{Error, Result};
 use crate::pipeline::Gathered;
-use crate::pipeline::scrub::{self, Found, Reading, Scope, Scrubbed, Subjects};
+use crate::pipeline::scrub::{self, Found, Reading, Scope, Subjects};
 use crate::report::Sink;
 
 /// A pcapng file that will hold the evidence of a run.
@@ -18,16 +18,19 @@ pub(super) struct Evidence {
     inputs: Vec<Input>,
     file: File,
     found: Found,
+    memory: u64,
 }
 
 impl Evidence {
     /// Makes the file. Inputs are read again, so that none can be a pipe.
-    pub(super) fn begin(path: &Path, inputs: &[Input]) -> Result<Self> {
+    pub(super) fn begin(path: &Path, inputs: &[Input], memory: u64) -> Result<Self> {
         for input in inputs {
             check_input(path, input)?;
         }
         let file = create(path)?;
-        Ok(Self { path: path.into(), inputs: inputs.to_vec(), file, found: Found::default() })
+        let (path, inputs, found) =
+            (path.into(), inputs.to_vec(), Found::new(Scope::Findings, memory));
+        Ok(Self { path, inputs, file, found, memory })
     }
 
     /// Returns what learns of the findings.
@@ -35,39 +38,63 @@ impl Evidence {
         Box::new(self.found.clone())
     }
 
-    /// Writes the packets.
+    /// Writes the packets; the flows of the run are in the way of those of the next reading.
     pub(super) fn write(
         self,
-        gathered: &Gathered,
+        gathered: Gathered,
         reading: &mut Reading,
         options: &Options,
     ) -> Result<()> {
-        let subjects = Subjects::new(gathered, &self.found);
-        write(&self.path, self.file, &self.inputs, options, reading, &subjects, Scope::Findings)
-            .map(drop)
+        let subjects = Subjects::new(&gathered, &self.found, Scope::Findings);
+        drop(gathered);
+        let copy = Copy {
+            path: &self.path,
+            file: self.file,
+            inputs: &self.inputs,
+            scope: Scope::Findings,
+            memory: self.memory,
+        };
+        copy.write(options, reading, &subjects)
     }
 }
 
-/// Reads inputs again and writes what is to be written of them.
-pub(super) fn write(
-    path: &Path,
-    file: File,
-    inputs: &[Input],
-    options: &Options,
-    reading: &mut Reading,
-    subjects: &Subjects,
-    scope: Scope,
-) -> Result<Scrubbed> {
-    let open =
-        || -> Result<Box<dyn Source>> { Ok(Box::new(Files::open(inputs.to_vec(), options)?)) };
-    let written = scrub::scrub(open, reading, subjects, scope, BufWriter::new(file))
-        .map_err(|error| Error::at_path(path, error.to_string()))?;
-    if written.is_limited {
-        warn(
-            "the capture has too many streams to look into all: the later ones are overwritten whole",
-        );
+/// What is to be written, and where.
+pub(super) struct Copy<'a> {
+    pub(super) path: &'a Path,
+    pub(super) file: File,
+    pub(super) inputs: &'a [Input],
+    pub(super) scope: Scope,
+    /// Bytes that the process may take.
+    pub(super) memory: u64,
+}
+
+impl Copy<'_> {
+    /// Reads the inputs again and writes what is to be written of them.
+    pub(super) fn write(
+        self,
+        options: &Options,
+        reading: &mut Reading,
+        subjects: &Subjects,
+    ) -> Result<()> {
+        let open = || -> Result<Box<dyn Source>> {
+            Ok(Box::new(Files::open(self.inputs.to_vec(), options)?))
+        };
+        let out = BufWriter::new(self.file);
+        let written = scrub::scrub(open, reading, subjects, self.scope, self.memory, out)
+            .map_err(|error| Error::at_path(self.path, error.to_string()))?;
+        if written.is_limited {
+            warn(match self.scope {
+                Scope::Everything => {
+                    "the capture has too many streams to look into all: some are overwritten whole"
+                }
+                Scope::Findings => {
+                    "there are too many flows with findings for --memory-limit: the evidence lacks \
+                     some of them, or shows them overwritten whole"
+                }
+            });
+        }
+        Ok(())
     }
-    Ok(written)
 }
 
 /// Makes a file that nobody else may read: what was overlooked in it stays here.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::evidence::{check_input, create, write};
+use super::evidence::{Copy, check_input, create};
 use super::{complain, run};
 use crate::capture::Source;
 use crate::capture::file::{Files, Input, Options};
@@ -12,10 +12,11 @@ use crate::decode;
 use crate::error::{Error, Result};
 use crate::inspect::secret::Fingerprinter;
 use crate::inspect::{self, Tools};
+use crate::pipeline::Config;
+use crate::pipeline::bounded::{self, Limit};
 use crate::pipeline::join::{self, Past, Setting};
 use crate::pipeline::outputs::Outputs;
 use crate::pipeline::scrub::{Found, Reading, Scope, Subjects};
-use crate::pipeline::{Config, gather};
 use crate::policy::Policy;
 use crate::report::record::Severity;
 use crate::report::summary::Provenance;
@@ -40,6 +41,9 @@ pub(super) struct Args {
 
 /// Bytes of a random seed.
 const SEED_LEN: usize = 32;
+
+/// Bytes that the process may take: as much as a run has unless told otherwise.
+const MEMORY: u64 = 1 << 30;
 
 /// Copies the capture.
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
@@ -67,13 +71,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         on_progress: Box::new(|_| {}),
         on_broken: Box::new(complain),
     };
-    let tools = Tools { options: inspect::Options::default(), fingerprinter };
-    let mut source = Files::open(inputs.to_vec(), &options)?;
-    let gathered = gather(&mut source, &mut config, &tools)?;
-    if gathered.front.frames == 0 && source.inputs().iter().all(|input| input.broken.is_some()) {
-        return Err(Error::new("nothing could be read").hint("see the messages above"));
-    }
-    let (catalog, site, found) = (Catalog::embedded(), Site::default(), Found::default());
+    let (catalog, site, found) =
+        (Catalog::embedded(), Site::default(), Found::new(Scope::Everything, MEMORY));
     let policy = Policy::load(catalog, &site, &[])?;
     let past = Past::default();
     let setting = Setting {
@@ -96,9 +95,25 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     };
     let mut outputs = Outputs::default();
     outputs.add("findings", Box::new(found.clone()));
-    join::report(&gathered, &source, &setting, &mut outputs, || None)?;
-    let subjects = Subjects::new(&gathered, &found);
+    let tools = Tools { options: inspect::Options::default(), fingerprinter };
+    let mut source = Files::open(inputs.to_vec(), &options)?;
+    let limit = Limit { memory: MEMORY, setting: &setting };
+    let (gathered, carried) =
+        bounded::gather(&mut source, &mut config, &tools, &limit, &mut outputs)?;
+    if gathered.front.frames == 0 && source.inputs().iter().all(|input| input.broken.is_some()) {
+        return Err(Error::new("nothing could be read").hint("see the messages above"));
+    }
+    join::report_after(carried, &gathered, &source, &setting, &mut outputs, || None)?;
+    let subjects = Subjects::new(&gathered, &found, Scope::Everything);
+    drop(gathered);
     let file = create(&args.output)?;
-    write(&args.output, file, &inputs, &options, &mut reading, &subjects, Scope::Everything)?;
+    let copy = Copy {
+        path: &args.output,
+        file,
+        inputs: &inputs,
+        scope: Scope::Everything,
+        memory: MEMORY,
+    };
+    copy.write(&options, &mut reading, &subjects)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,17 +6,15 @@ use std::io::Write;
 
 use foldhash::fast::FixedState;
 
+use super::flows::{FlowName, Flows};
 use super::plan::{Plans, first_byte};
-use super::{Scope, Seen, Subject, Subjects, Visitor, cannot_write};
+use super::{Scope, Seen, Subjects, Visitor, cannot_write};
 use crate::capture::write::PcapngWriter;
 use crate::capture::{Block, FrameRecord};
 use crate::decode::{self, Decoded, Decoder, Origin, Stop};
 use crate::error::Result;
-use crate::flow::Table;
-use crate::flow::index::FlowNumber;
 use crate::inspect::redact::{FILL, datagram};
 use crate::packet::{ObservationPoint, Packet, Transport};
-use crate::report::community_id::flow_id;
 
 /// Bytes of frames that wait for the fragments which complete their datagram. A fragment that is pushed out
 /// is overwritten whole.
@@ -44,9 +42,9 @@ pub(super) struct Frames<'a, W: Write> {
     scope: Scope,
     decode: decode::Options,
     writer: PcapngWriter<W>,
-    table: Table,
+    flows: Flows<'a>,
     /// How far each side of a connection has come.
-    reached: HashMap<FlowNumber, [u64; 2]>,
+    reached: HashMap<FlowName, [u64; 2]>,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     copies: HashMap<u64, Vec<u8>>,
@@ -64,7 +62,7 @@ struct Waiting {
     text: Vec<u8>,
     /// Where the data of a fragment begin.
     fragment_at: usize,
-    flow: Option<FlowNumber>,
+    flow: Option<FlowName>,
     is_open: bool,
 }
 
@@ -73,6 +71,7 @@ impl<'a, W: Write> Frames<'a, W> {
         subjects: &'a Subjects,
         plans: Plans,
         scope: Scope,
+        budget: u64,
         decode: &decode::Options,
         writer: PcapngWriter<W>,
     ) -> Self {
@@ -82,7 +81,7 @@ impl<'a, W: Write> Frames<'a, W> {
             scope,
             decode: decode.clone(),
             writer,
-            table: Table::default(),
+            flows: Flows::new(subjects, budget / 2),
             reached: HashMap::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -103,15 +102,14 @@ impl<'a, W: Write> Frames<'a, W> {
     }
 
     /// Overwrites the payload of a packet.
-    fn payload(&mut self, number: FlowNumber, packet: &Packet, payload: &mut [u8]) {
+    fn payload(&mut self, name: FlowName, packet: &Packet, payload: &mut [u8]) {
         if packet.key.transport() == Transport::Udp {
-            let protocol = self.subject(number).and_then(|subject| subject.protocol);
-            return datagram(protocol, payload);
+            return datagram(self.subjects.protocol(name.id), payload);
         }
         let side = packet.side.index();
-        let Some(plan) = self.plans.by_flow.get(&number) else { return payload.fill(FILL) };
+        let Some(plan) = self.plans.by_flow.get(&name) else { return payload.fill(FILL) };
         let Some(base) = plan.base[side] else { return payload.fill(FILL) };
-        let reached = &mut self.reached.entry(number).or_default()[side];
+        let reached = &mut self.reached.entry(name).or_default()[side];
         let [a, b, c, d, ..] = reached.to_le_bytes();
         let expected = base.wrapping_add(u32::from_le_bytes([a, b, c, d]));
         let ahead = i64::from(first_byte(packet).wrapping_sub(expected).cast_signed());
@@ -133,39 +131,37 @@ impl<'a, W: Write> Frames<'a, W> {
         }
     }
 
-    fn subject(&self, number: FlowNumber) -> Option<&'a Subject> {
-        let flow = self.table.flow(number);
-        self.subjects.0.get(&flow_id(&flow.key, flow.first.frame))
+    /// Finds a packet's flow.
+    fn packet(&mut self, packet: &Packet) -> FlowName {
+        let Self { flows, reached, .. } = self;
+        let gone = |gone| {
+            reached.remove(&gone);
+        };
+        flows.packet(packet, gone).0
     }
 
     /// Takes a packet that was one frame.
-    fn plain(
-        &mut self,
-        number: FlowNumber,
-        packet: &Packet,
-        headers_len: usize,
-        frame: &mut Waiting,
-    ) {
+    fn plain(&mut self, name: FlowName, packet: &Packet, headers_len: usize, frame: &mut Waiting) {
         let at = (packet.payload.start - frame.record.span.start) as usize;
         let (headers, behind) = frame.text.split_at_mut(at);
         overwrite_header(packet.key.transport(), headers, headers_len);
         let (payload, padding) = behind.split_at_mut(packet.payload.len as usize);
-        self.payload(number, packet, payload);
+        self.payload(name, packet, payload);
         padding.fill(0);
-        frame.flow = Some(number);
+        frame.flow = Some(name);
     }
 
     /// Takes a packet whose frame completed a datagram, or what of a datagram joined no flow.
-    fn joined(&mut self, seen: &Seen<'_>, joined_at: u32, flow: Option<(FlowNumber, &Packet)>) {
+    fn joined(&mut self, seen: &Seen<'_>, joined_at: u32, flow: Option<(FlowName, &Packet)>) {
         let Some(trace) = seen.decoder.trace() else { return };
         let original = seen.block.bytes.get(joined_at as usize..).unwrap_or(&[]);
         let mut text = original.to_vec();
-        if let Some((number, packet)) = flow {
+        if let Some((name, packet)) = flow {
             let at = (packet.payload.start - joined_at) as usize;
             let (headers, behind) = text.split_at_mut(at);
             overwrite_header(packet.key.transport(), headers, trace.headers_len as usize);
             let (payload, padding) = behind.split_at_mut(packet.payload.len as usize);
-            self.payload(number, packet, payload);
+            self.payload(name, packet, payload);
             padding.fill(FILL);
         } else {
             let shown = (trace.headers_len as usize).min(text.len());
@@ -173,7 +169,7 @@ impl<'a, W: Write> Frames<'a, W> {
         }
         for origin in &trace.origins {
             let Some(frame) = self.find(origin.frame) else { continue };
-            frame.flow = flow.map(|(number, _)| number);
+            frame.flow = flow.map(|(name, _)| name);
             frame.is_open = false;
             frame.patch(origin, original, &text);
         }
@@ -202,14 +198,14 @@ impl<'a, W: Write> Frames<'a, W> {
     }
 
     /// Takes a copy of a fragment whose datagram was joined before.
-    fn copy(&self, number: FlowNumber, frame: &mut Waiting) {
+    fn copy(&self, name: FlowName, frame: &mut Waiting) {
         let (original, text) = (&frame.original[frame.fragment_at..], &mut frame.text);
         let known = self.copies.get(&self.hasher.hash_one(original));
         match known.filter(|known| known.len() == original.len()) {
             Some(known) => text[frame.fragment_at..].copy_from_slice(known),
             None => text[frame.fragment_at..].fill(FILL),
         }
-        frame.flow = Some(number);
+        frame.flow = Some(name);
     }
 
     /// Takes a frame that joined no flow.
@@ -252,8 +248,7 @@ impl<'a, W: Write> Frames<'a, W> {
     }
 
     fn write(&mut self, frame: &Waiting) -> Result<()> {
-        let subject = frame.flow.and_then(|number| self.subject(number));
-        let comments = subject.map_or(&[][..], |subject| &subject.comments);
+        let comments = frame.flow.map_or(&[][..], |name| self.subjects.comments(name.id));
         if self.scope == Scope::Findings && comments.is_empty() {
             return Ok(());
         }
@@ -288,12 +283,12 @@ impl<W: Write> Visitor for Frames<'_, W> {
         let mut flow = None;
         match &seen.decoded {
             Decoded::Packet(packet) => {
-                let number = self.table.packet(packet).0;
-                flow = Some((number, packet));
+                let name = self.packet(packet);
+                flow = Some((name, packet));
                 if packet.counted_only {
-                    self.copy(number, &mut frame);
+                    self.copy(name, &mut frame);
                 } else if trace.joined_at.is_none() {
-                    self.plain(number, packet, trace.headers_len as usize, &mut frame);
+                    self.plain(name, packet, trace.headers_len as usize, &mut frame);
                 }
             }
             Decoded::Held => frame.is_open = true,
@@ -302,7 +297,7 @@ impl<W: Write> Visitor for Frames<'_, W> {
             }
             Decoded::Stop(_) => {}
             Decoded::Unreachable(quoted) => {
-                self.table.refuse(quoted.hash, &quoted.key);
+                self.flows.refuse(quoted.hash, &quoted.key);
                 if trace.fragment_at.is_none() {
                     frame.show(trace.headers_len as usize);
                 }
@@ -325,7 +320,7 @@ impl<W: Write> Visitor for Frames<'_, W> {
     }
 
     fn elsewhere(&mut self, packet: &Packet) {
-        self.table.packet(packet);
+        self.packet(packet);
     }
 }
 

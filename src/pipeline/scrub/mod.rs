@@ -5,16 +5,18 @@
 //! [`redact`](crate::inspect::redact) shows. A frame that joined no flow keeps what was read of it as
 //! headers. So the result has the same flows.
 
+mod flows;
+mod found;
 mod frames;
 mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{FrameFilter, Gathered};
+pub use self::found::Found;
+use super::{FrameFilter, Gathered, flows_budget};
 use crate::capture::write::PcapngWriter;
 use crate::capture::{Block, Event, FrameRecord, Source};
 use crate::decode::{self, Decoded, Decoder};
@@ -22,41 +24,8 @@ use crate::error::{Error, Result};
 use crate::inspect::Protocol;
 use crate::packet::{Frame, Packet, Timestamp};
 use crate::report::community_id::flow_id;
-use crate::report::{Record, Sink, Summary};
 use frames::Frames;
 use plan::Scan;
-
-/// Remembers which flows a report has findings of, by their ids.
-#[derive(Clone, Default)]
-pub struct Found(Arc<Mutex<HashMap<u64, Finding>>>);
-
-/// What a report found in one flow.
-#[derive(Default)]
-struct Finding {
-    rules: BTreeSet<String>,
-    /// Flows may be gone when the report ends: their protocol is told with the finding.
-    protocol: Option<Protocol>,
-}
-
-impl Sink for Found {
-    fn record(&mut self, record: Record<'_>) -> io::Result<()> {
-        if let Record::Alert(alert) = record {
-            let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let finding = found.entry(alert.envelope.flow_id).or_default();
-            finding.rules.insert(alert.rule.id.clone());
-            finding.protocol = Protocol::from_name(alert.envelope.app_proto);
-        }
-        Ok(())
-    }
-
-    fn wants_flows(&self) -> bool {
-        false
-    }
-
-    fn finish(&mut self, _summary: &Summary) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Which frames are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,14 +51,19 @@ pub struct Reading {
 }
 
 /// What is known of the flows of a run.
-pub struct Subjects(HashMap<u64, Subject>);
+pub struct Subjects {
+    flows: HashMap<u64, Subject>,
+    /// Comments, one line for each rule, of flows that broke the same rules.
+    comments: Vec<Vec<String>>,
+    is_limited: bool,
+}
 
 /// What is known of one flow.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Subject {
     protocol: Option<Protocol>,
-    /// One line for each rule that found something.
-    comments: Vec<String>,
+    /// The place of its comments, where something was found.
+    comments: Option<u32>,
 }
 
 /// What was written.
@@ -97,48 +71,69 @@ struct Subject {
 pub struct Scrubbed {
     /// Frames.
     pub frames: u64,
-    /// What may be shown did not fit into memory: streams that came later are overwritten whole.
+    /// There was not memory for all flows: some are overwritten whole, or are missing in evidence.
     pub is_limited: bool,
 }
 
 impl Subjects {
-    /// Takes what a run found out.
-    pub fn new(gathered: &Gathered, found: &Found) -> Self {
-        let mut subjects: HashMap<u64, Subject> = HashMap::new();
+    /// Takes what a run found out, of all flows or of those with findings.
+    pub fn new(gathered: &Gathered, found: &Found, scope: Scope) -> Self {
+        let mut flows: HashMap<u64, Subject> = HashMap::new();
+        found.each(|id, protocol, set| {
+            flows.insert(id, Subject { protocol, comments: set });
+        });
         for shard in &gathered.shards {
             for (number, flow) in shard.flows() {
                 let Some(protocol) = shard.facts(number).and_then(|facts| facts.protocol) else {
                     continue;
                 };
                 let id = flow_id(&flow.key, flow.first.frame);
-                subjects.entry(id).or_default().protocol = Some(protocol);
+                match flows.get_mut(&id) {
+                    Some(subject) => subject.protocol = Some(protocol),
+                    None if scope == Scope::Findings => {}
+                    None => {
+                        flows.insert(id, Subject { protocol: Some(protocol), comments: None });
+                    }
+                }
             }
         }
-        for (id, finding) in found.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let subject = subjects.entry(*id).or_default();
-            let comment = |rule: &String| format!("portreeve: {rule}");
-            subject.comments = finding.rules.iter().map(comment).collect();
-            subject.protocol = subject.protocol.or(finding.protocol);
-        }
-        Self(subjects)
+        let comment = |rule: &String| format!("portreeve: {rule}");
+        let sets = found.sets();
+        let comments = sets.iter().map(|rules| rules.iter().map(comment).collect()).collect();
+        Self { flows, comments, is_limited: found.is_limited() }
+    }
+
+    fn protocol(&self, id: u64) -> Option<Protocol> {
+        self.flows.get(&id)?.protocol
+    }
+
+    fn has_findings(&self, id: u64) -> bool {
+        self.flows.get(&id).is_some_and(|subject| subject.comments.is_some())
+    }
+
+    fn comments(&self, id: u64) -> &[String] {
+        let place = self.flows.get(&id).and_then(|subject| subject.comments);
+        place.and_then(|place| self.comments.get(place as usize)).map_or(&[], Vec::as_slice)
     }
 }
 
-/// Reads sources that give the same frames, and writes them without secrets.
+/// Reads sources that give the same frames, and writes them without secrets, within a memory limit.
 pub fn scrub(
     mut open: impl FnMut() -> Result<Box<dyn Source>>,
     reading: &mut Reading,
     subjects: &Subjects,
     scope: Scope,
+    memory: u64,
     out: impl Write,
 ) -> Result<Scrubbed> {
-    let mut scan = Scan::new(subjects, scope);
+    let budget = flows_budget(memory);
+    let mut scan = Scan::new(subjects, scope, budget);
     read(open()?.as_mut(), reading, &mut scan)?;
     let plans = scan.finish();
-    let is_limited = plans.is_limited;
+    let is_limited = plans.is_limited || subjects.is_limited;
     let program = concat!("portreeve ", env!("CARGO_PKG_VERSION"));
     let writer = PcapngWriter::new(out, program).map_err(cannot_write)?;
-    let mut frames = Frames::new(subjects, plans, scope, &reading.decode, writer);
+    let mut frames = Frames::new(subjects, plans, scope, budget, &reading.decode, writer);
     read(open()?.as_mut(), reading, &mut frames)?;
     let frames = frames.finish()?;
     Ok(Scrubbed { frames, is_limited })

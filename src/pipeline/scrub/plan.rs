@@ -2,27 +2,34 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Scope, Seen, Subject, Subjects, Visitor};
+use super::flows::{FlowName, Flows};
+use super::{Scope, Seen, Subjects, Visitor};
 use crate::decode::Decoded;
 use crate::error::Result;
-use crate::flow::Table;
-use crate::flow::index::FlowNumber;
 use crate::flow::stream::{Stream, StreamSink};
 use crate::inspect::redact::{Redactor, Shown};
 use crate::packet::{At, Packet, Side, TcpFlags, Transport};
-use crate::report::community_id::flow_id;
-
-/// Bytes that may be shown are held up to here, with what they cost: the heads of some million requests.
-/// Streams beyond it are overwritten whole.
-const SHOWN_BYTES_MAX: usize = 1 << 30;
 
 /// What may be shown of all streams.
 #[derive(Default)]
 pub(super) struct Plans {
-    pub(super) by_flow: HashMap<FlowNumber, Plan>,
+    pub(super) by_flow: HashMap<FlowName, Plan>,
     /// Frames with bytes that differ from those of an earlier copy.
     pub(super) conflicts: HashSet<u64>,
     pub(super) is_limited: bool,
+}
+
+impl Plans {
+    /// Takes what may be shown of a connection that is read to its end; returns the bytes that it takes.
+    fn add(&mut self, name: FlowName, mut connection: Connection) -> usize {
+        connection.with(0, |stream, sink| stream.finish(sink));
+        if connection.plan.shown.iter().all(Shown::is_empty) {
+            return 0;
+        }
+        let len = connection.len();
+        self.by_flow.insert(name, connection.plan);
+        len + size_of::<(FlowName, Plan)>()
+    }
 }
 
 /// What may be shown of one connection.
@@ -37,9 +44,11 @@ pub(super) struct Plan {
 pub(super) struct Scan<'a> {
     subjects: &'a Subjects,
     scope: Scope,
-    table: Table,
-    connections: HashMap<FlowNumber, Connection>,
+    flows: Flows<'a>,
+    connections: HashMap<FlowName, Connection>,
     held: usize,
+    /// Bytes that may be held. Streams that begin beyond it are overwritten whole.
+    held_max: usize,
     plans: Plans,
 }
 
@@ -62,48 +71,55 @@ struct Reading<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(subjects: &'a Subjects, scope: Scope) -> Self {
+    /// Halves a budget: for the flows, and for what may be shown of them.
+    pub(super) fn new(subjects: &'a Subjects, scope: Scope, budget: u64) -> Self {
         Self {
             subjects,
             scope,
-            table: Table::default(),
+            flows: Flows::new(subjects, budget / 2),
             connections: HashMap::new(),
             held: 0,
+            held_max: usize::try_from(budget / 2).unwrap_or(usize::MAX),
             plans: Plans::default(),
         }
     }
 
     pub(super) fn finish(mut self) -> Plans {
-        for (number, mut connection) in self.connections {
-            connection.with(0, |stream, sink| stream.finish(sink));
-            if connection.plan.shown.iter().any(|shown| !shown.is_empty()) {
-                self.plans.by_flow.insert(number, connection.plan);
-            }
+        for (name, connection) in self.connections {
+            self.plans.add(name, connection);
         }
+        self.plans.is_limited |= self.flows.is_limited;
         self.plans
     }
 
-    fn segment(&mut self, number: FlowNumber, packet: &Packet, seen: &Seen<'_>) {
-        let flow = self.table.flow(number);
-        let start = flow.tcp.stream_start(packet.side);
-        let connection = match self.connections.entry(number) {
+    /// Finds a packet's flow, and where the stream of its side begins. Of flows that had to go, what may be shown
+    /// stays, without its readers.
+    fn packet(&mut self, packet: &Packet) -> (FlowName, Option<u32>) {
+        let Self { flows, connections, plans, held, .. } = self;
+        let (name, flow) = flows.packet(packet, |gone| {
+            let Some(connection) = connections.remove(&gone) else { return };
+            *held -= connection.len() + size_of::<Connection>();
+            *held += plans.add(gone, connection);
+        });
+        (name, flow.tcp.stream_start(packet.side))
+    }
+
+    fn segment(&mut self, name: FlowName, start: Option<u32>, packet: &Packet, seen: &Seen<'_>) {
+        let connection = match self.connections.entry(name) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(place) => {
-                let id = flow_id(&flow.key, flow.first.frame);
-                let Some(Subject { protocol: Some(protocol), comments }) = self.subjects.0.get(&id)
-                else {
-                    return;
-                };
-                if self.scope == Scope::Findings && comments.is_empty() {
+                let Some(protocol) = self.subjects.protocol(name.id) else { return };
+                if self.scope == Scope::Findings && !self.subjects.has_findings(name.id) {
                     return;
                 }
-                if self.held > SHOWN_BYTES_MAX {
+                if self.held > self.held_max {
                     self.plans.is_limited = true;
                     return;
                 }
+                self.held += size_of::<Connection>();
                 place.insert(Connection {
                     stream: Stream::default(),
-                    redactor: Redactor::new(*protocol),
+                    redactor: Redactor::new(protocol),
                     plan: Plan::default(),
                     at: [0; 2],
                 })
@@ -132,19 +148,19 @@ impl Visitor for Scan<'_> {
     fn frame(&mut self, seen: &Seen<'_>) -> Result<()> {
         match &seen.decoded {
             Decoded::Packet(packet) => {
-                let number = self.table.packet(packet).0;
+                let (name, start) = self.packet(packet);
                 if !packet.counted_only && packet.key.transport() == Transport::Tcp {
-                    self.segment(number, packet, seen);
+                    self.segment(name, start, packet, seen);
                 }
             }
-            Decoded::Unreachable(quoted) => self.table.refuse(quoted.hash, &quoted.key),
+            Decoded::Unreachable(quoted) => self.flows.refuse(quoted.hash, &quoted.key),
             Decoded::Held | Decoded::Stop(_) => {}
         }
         Ok(())
     }
 
     fn elsewhere(&mut self, packet: &Packet) {
-        self.table.packet(packet);
+        self.packet(packet);
     }
 }
 

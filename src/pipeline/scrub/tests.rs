@@ -4,13 +4,15 @@ use std::io::Cursor;
 
 use etherparse::PacketBuilder;
 
-use super::{Found, Reading, Scope, Subjects, scrub};
+use super::{Found, Reading, Scope, Scrubbed, Subjects, scrub};
 use crate::capture::Source;
 use crate::capture::file::{Files, Options};
 use crate::decode;
 use crate::inspect::secret::Fingerprinter;
 use crate::inspect::{self, Tools};
 use crate::pipeline::{Config, Gathered, Workers, gather};
+
+const MEMORY: u64 = 256 << 20;
 
 const SECRET: &[u8] = b"CANARY-0123456789-abcdefghijklmnopqrstuvwxyz";
 
@@ -43,7 +45,12 @@ fn run(file: &[u8]) -> Gathered {
 }
 
 fn scrubbed(file: &[u8]) -> Vec<u8> {
-    let subjects = Subjects::new(&run(file), &Found::default());
+    scrubbed_within(file, MEMORY).0
+}
+
+fn scrubbed_within(file: &[u8], memory: u64) -> (Vec<u8>, Scrubbed) {
+    let subjects =
+        Subjects::new(&run(file), &Found::new(Scope::Everything, MEMORY), Scope::Everything);
     let open = || -> crate::error::Result<Box<dyn Source>> {
         let bytes = Cursor::new(file.to_vec());
         Ok(Box::new(Files::from_reader("t", bytes, &Options::default())))
@@ -56,8 +63,9 @@ fn scrubbed(file: &[u8]) -> Vec<u8> {
         filter: None,
     };
     let mut out = Vec::new();
-    scrub(open, &mut reading, &subjects, Scope::Everything, &mut out).unwrap();
-    out
+    let scrubbed =
+        scrub(open, &mut reading, &subjects, Scope::Everything, memory, &mut out).unwrap();
+    (out, scrubbed)
 }
 
 /// Returns what must be the same: each flow's packets and bytes, whether it was refused, and the stops.
@@ -142,4 +150,38 @@ fn payload_in_the_place_of_headers_is_overwritten() {
     assert_eq!(outline(&file), outline(&scrubbed(&file)));
     let unknown = pcap(147, &[(SECRET.to_vec(), SECRET.len())]);
     assert_eq!(outline(&unknown), outline(&scrubbed(&unknown)));
+}
+
+/// Returns the number of times that bytes stand in others.
+fn count(bytes: &[u8], part: &[u8]) -> usize {
+    memchr::memmem::find_iter(bytes, part).count()
+}
+
+#[test]
+fn flows_beyond_the_memory_are_overwritten_whole() {
+    const CLIENTS: u16 = 9_000;
+    let request = [b"GET /path HTTP/1.1\r\nAuthorization: Bearer ", SECRET, b"\r\n\r\n"].concat();
+    let mut frames = Vec::new();
+    // Every connection is open while all others begin, so that none is over when there is no room.
+    for (seq, len) in [(1, 60), (61, request.len() - 60)] {
+        for client in 0..CLIENTS {
+            let [high, low] = client.to_be_bytes();
+            let head = PacketBuilder::ipv4([10, 1, high, low], [10, 0, 0, 2], 64);
+            let mut bytes = Vec::new();
+            let from = usize::try_from(seq - 1).unwrap();
+            let payload = &request[from..from + len];
+            head.tcp(4000, 8280, seq, 100).ack(1).write(&mut bytes, payload).unwrap();
+            frames.push((bytes.clone(), bytes.len()));
+        }
+    }
+    let file = pcap(101, &frames);
+    let (all, scrubbed) = scrubbed_within(&file, MEMORY);
+    assert_eq!((scrubbed.frames, scrubbed.is_limited), (u64::from(CLIENTS) * 2, false));
+    assert_eq!(count(&all, b"GET /path HTTP/1.1"), usize::from(CLIENTS));
+    let (few, scrubbed) = scrubbed_within(&file, 1 << 20);
+    assert_eq!((scrubbed.frames, scrubbed.is_limited), (u64::from(CLIENTS) * 2, true));
+    assert!(count(&few, b"GET /path HTTP/1.1") < usize::from(CLIENTS));
+    for out in [all, few] {
+        assert_eq!(SECRET.windows(4).map(|part| count(&out, part)).sum::<usize>(), 0);
+    }
 }
