@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result, nearest};
 
-/// Longest file that is read: far more than anybody writes, and a device never ends.
-const LEN_MAX: u64 = 16 << 20;
+/// Longest file that is read: twice what a baseline of all findings that are noted may have. A device never ends.
+const LEN_MAX: u64 = 128 << 20;
 
 /// Reads a file of TOML, of a bounded length.
 pub fn read(path: &Path) -> Result<String> {
