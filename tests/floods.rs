@@ -26,22 +26,35 @@ type End = ([u8; 4], u16);
 struct Capture {
     bytes: Vec<u8>,
     frames: u64,
+    /// Where the last frame's record begins.
+    last: usize,
 }
 
 impl Capture {
     fn new() -> Self {
         let words = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1_u32];
-        Self { bytes: words.iter().flat_map(|word| word.to_le_bytes()).collect(), frames: 0 }
+        Self {
+            bytes: words.iter().flat_map(|word| word.to_le_bytes()).collect(),
+            frames: 0,
+            last: 0,
+        }
     }
 
     fn frame(&mut self, frame: &[u8]) {
         self.frames += 1;
+        self.last = self.bytes.len();
         let micros = u32::try_from(self.frames * 20).unwrap();
         let len = u32::try_from(frame.len()).unwrap();
         for word in [1_795_425_300 + micros / 1_000_000, micros % 1_000_000, len, len] {
             self.bytes.extend_from_slice(&word.to_le_bytes());
         }
         self.bytes.extend_from_slice(frame);
+    }
+
+    /// Takes the last frame back.
+    fn take_last(&mut self) -> Vec<u8> {
+        let record = self.bytes.split_off(self.last);
+        record[16..].to_vec()
     }
 
     fn tcp(&mut self, [from, to]: [End; 2], flags: u8, [seq, ack]: [u32; 2], payload: &[u8]) {
@@ -246,6 +259,39 @@ fn exchanges_that_nobody_knows_are_thrown_out_before_connections() {
         capture.udp([client_of(n), (GATEWAY, 12_345)], b"nobody knows what this is");
     });
     assert!(reasons.contains(&"evicted".to_owned()), "{reasons:?}");
+}
+
+#[test]
+fn a_flood_of_fragments_hides_nothing_in_silence() {
+    let mut capture = Capture::new();
+    let mut client = Client::open(&mut capture, 1, true);
+    client.request(&mut capture);
+    let whole = capture.take_last();
+    // The request comes in two fragments, and a flood of the first ones of others in between.
+    let fragment = |id: u16, from: usize, to: usize, more: bool, source: u8| {
+        let payload = &whole[34..];
+        let mut frame = whole[..34].to_vec();
+        let len = u16::try_from(20 + to - from).unwrap();
+        frame[16..18].copy_from_slice(&len.to_be_bytes());
+        frame[18..20].copy_from_slice(&id.to_be_bytes());
+        let place = u16::try_from(from / 8).unwrap() | u16::from(more) << 13;
+        frame[20..22].copy_from_slice(&place.to_be_bytes());
+        frame[27] ^= source;
+        frame.extend(&payload[from..to]);
+        frame
+    };
+    let len = whole.len() - 34;
+    capture.frame(&fragment(7, 0, 40, true, 0));
+    for n in 0..20_000_u32 {
+        let [.., source, high, low] = n.to_be_bytes();
+        capture.frame(&fragment(u16::from_be_bytes([high, low]), 0, 40, true, source | 0x80));
+    }
+    capture.frame(&fragment(7, 40, len, false, 0));
+    let records = capture.analyze(&[]);
+    assert_eq!(tokens(&records), 0);
+    let verdict = &own(summary(&records), "verdict");
+    assert_eq!(verdict["result"], "inconclusive", "{verdict}");
+    assert_eq!(verdict["reasons"][0]["reason"], "evicted", "{verdict}");
 }
 
 /// A forged segment: who sends it, its flags, and how far from the true ones its numbers are.

@@ -130,6 +130,8 @@ pub(super) struct Fragments {
     joined_pieces: usize,
     hasher: FixedState,
     lost: Vec<(PointId, u64)>,
+    /// Datagrams that were given up for want of room.
+    evicted: u64,
     spare: Vec<Datagram>,
 }
 
@@ -184,8 +186,14 @@ impl Fragments {
             joined_ages: VecDeque::new(),
             joined_pieces: 0,
             lost: Vec::new(),
+            evicted: 0,
             spare: Vec::new(),
         }
+    }
+
+    /// Returns how many datagrams were given up for want of room.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// Takes a fragment. `tallies` are the frames that it came in: one, or several when it is itself in
@@ -333,11 +341,13 @@ impl Fragments {
     }
 
     fn shrink(&mut self) {
+        let open = self.open.len();
         while self.held_bytes > self.bytes_max || self.open.len() > DATAGRAMS_MAX {
             if !self.give_up_oldest() {
                 break;
             }
         }
+        self.evicted += (open - self.open.len()) as u64;
         // A datagram that was joined leaves its entry behind; an old one in front may keep many.
         if self.ages.len() > 2 * DATAGRAMS_MAX {
             let open = &self.open;

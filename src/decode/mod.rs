@@ -282,15 +282,8 @@ impl Decoder {
         key.hash64(&self.seed)
     }
 
-    /// Tells whether [`Decoder::elsewhere`] has anything to say.
-    #[inline]
-    pub fn has_elsewhere(&self) -> bool {
-        !self.elsewhere.is_empty()
-    }
-
     /// Returns packets that only add to the counts of the flow last decoded: fragments that came in at
-    /// another observation point than the one that completed the datagram. To be asked after each
-    /// packet, where [`Decoder::has_elsewhere`].
+    /// another observation point than the one that completed the datagram.
     pub fn elsewhere(&mut self) -> std::vec::Drain<'_, Packet> {
         self.elsewhere.drain(..)
     }
@@ -299,6 +292,11 @@ impl Decoder {
     /// than once.
     pub fn lost_fragments(&mut self) -> std::vec::Drain<'_, (PointId, u64)> {
         self.fragments.lost()
+    }
+
+    /// Counts the incomplete datagrams that were given up because too many others came.
+    pub fn fragments_evicted(&self) -> u64 {
+        self.fragments.evicted()
     }
 
     /// Gives up every fragment still held; called once, at the end.

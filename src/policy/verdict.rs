@@ -54,7 +54,7 @@ impl Doubt {
                 "packets were lost before they could be looked at; filter, or capture with a larger buffer"
             }
             Self::Evicted => {
-                "flows were thrown out of a full table before they were decided; raise --memory-limit"
+                "flows, or datagrams in fragments, were thrown out of a full table before they were decided; raise --memory-limit"
             }
             Self::Folded => {
                 "flows were folded into sums before they were decided; raise --memory-limit"

@@ -287,6 +287,12 @@ impl<'a> Join<'a> {
             ));
         }
         warnings.extend(seen.findings.expired(self.setting.site));
+        if self.setting.past.beyond() > 0 {
+            warnings.push(format!(
+                "{} findings are not in the new baseline, which is full: accept whole networks by suppressions instead",
+                self.setting.past.beyond()
+            ));
+        }
         match self.setting.past.not_judged() {
             0 => {}
             1 => warnings.push(NOT_JUDGED_ONE.to_owned()),

@@ -1,6 +1,6 @@
 //! What an earlier run found, and what this one finds for later ones.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -10,7 +10,8 @@ use crate::report::record::BaselineState;
 use crate::report::summary::BaselineEntry;
 use crate::site::Place;
 
-/// Endpoints and rules that are noted for a new baseline: more than anybody reads. Some 200 bytes each.
+/// Endpoints and rules that are noted for a new baseline: more than anybody reads. Some 200 bytes each; what is
+/// beyond is told.
 const NOTED_MAX: usize = 1 << 18;
 
 /// The baseline that a run is held against, and the one that it makes.
@@ -18,12 +19,15 @@ const NOTED_MAX: usize = 1 << 18;
 pub struct Past {
     baseline: Option<RefCell<Baseline>>,
     noted: Option<RefCell<BTreeMap<Key, u64>>>,
+    /// Findings for which the new baseline had no room.
+    beyond: Cell<u64>,
 }
 
 impl Past {
     /// Holds a run against a baseline, and notes what it finds where asked to.
     pub fn new(baseline: Option<Baseline>, note: bool) -> Self {
-        Self { baseline: baseline.map(RefCell::new), noted: note.then(RefCell::default) }
+        let (baseline, noted) = (baseline.map(RefCell::new), note.then(RefCell::default));
+        Self { baseline, noted, beyond: Cell::new(0) }
     }
 
     /// Takes over what was noted and met before the baseline was read again.
@@ -33,6 +37,7 @@ impl Past {
         }
         if let (Some(noted), Some(before)) = (&self.noted, &from.noted) {
             noted.swap(before);
+            self.beyond.set(from.beyond.get());
         }
     }
 
@@ -53,7 +58,14 @@ impl Past {
         let (mut noted, key) = (noted.borrow_mut(), key());
         if noted.len() < NOTED_MAX || noted.contains_key(&key) {
             *noted.entry(key).or_default() += 1;
+        } else {
+            self.beyond.set(self.beyond.get() + 1);
         }
+    }
+
+    /// Returns how many findings the new baseline had no room for.
+    pub(super) fn beyond(&self) -> u64 {
+        self.beyond.get()
     }
 
     /// Returns what the baseline has and the run did not show.
@@ -95,5 +107,30 @@ impl Past {
         let noted = self.noted.as_ref().map(RefCell::borrow);
         let noted = noted.iter().flat_map(|noted| noted.iter());
         baseline::write(noted.map(|(key, count)| (key, *count)), end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_new_baseline_has_no_room_for_is_counted() {
+        let past = Past::new(None, true);
+        let key = |n: u32| Key {
+            rule: "r".to_owned(),
+            initiator: Some(n.to_be_bytes().into()),
+            responder: None,
+            port: 0,
+            row: None,
+        };
+        let max = u32::try_from(NOTED_MAX).unwrap();
+        for n in (0..max + 3).chain(0..5) {
+            past.note(|| key(n));
+        }
+        assert_eq!(past.beyond(), 3);
+        let mut next = Past::new(None, true);
+        next.take_over(&past);
+        assert_eq!(next.beyond(), 3);
     }
 }

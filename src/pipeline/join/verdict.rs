@@ -39,7 +39,9 @@ impl Join<'_> {
         doubts.add(Doubt::Hole, seen.sums.blind.holes);
         doubts.add(Doubt::Snaplen, seen.sums.blind.cuts);
         doubts.add(Doubt::LostSample, seen.sums.blind.samples);
-        doubts.add(Doubt::Evicted, seen.sums.blind.evicted);
+        // Nobody knows whose they were; each was of one flow at most.
+        let datagrams = self.gathered.front.decoder.fragments_evicted();
+        doubts.add(Doubt::Evicted, seen.sums.blind.evicted + datagrams);
         let Dropped { kernel, ring, queue } = ledger.total().dropped;
         doubts.add(Doubt::Dropped, kernel + ring + queue);
         let broken = inputs.iter().filter(|input| input.broken.is_some());
