@@ -1,5 +1,6 @@
 //! The integration tests, one binary; a module a concern.
 
+mod allocations;
 mod architecture;
 #[cfg(all(feature = "ebpf", feature = "live", target_os = "linux"))]
 mod backends;
