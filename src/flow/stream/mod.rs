@@ -70,6 +70,8 @@ struct Half {
     /// Bytes before it that the sink was not given and does not know of.
     passed: u32,
     phase: Phase,
+    /// Segments of which none began anything, while it was joined midway.
+    sought: u8,
     /// Segments that cannot be given yet, in the order of their numbers.
     held: Vec<Held>,
     held_bytes: usize,
@@ -228,8 +230,7 @@ impl Half {
     ) {
         if self.phase == Phase::Seeking {
             if !sink.begins(side, payload) {
-                self.hold(side, seq, packet.at, payload, packet.cut_len, sink);
-                self.forget_oldest();
+                self.seek(side, seq, packet, payload, sink);
                 return;
             }
             self.next = seq;
@@ -433,9 +434,23 @@ impl Half {
         }
     }
 
-    /// While seeking, only the newest segments are kept: they may turn out to follow a beginning that
-    /// was captured late.
-    fn forget_oldest(&mut self) {
+    /// Nothing begins in a segment of a side that was joined midway. The newest ones are kept: they may turn out
+    /// to follow a beginning that was captured late. In the middle of bulk none is, and they are let go.
+    fn seek(
+        &mut self,
+        side: Side,
+        seq: u32,
+        packet: &Packet,
+        payload: &[u8],
+        sink: &mut impl StreamSink,
+    ) {
+        self.sought = self.sought.saturating_add(1);
+        if self.sought > SOUGHT_MAX {
+            self.held = Vec::new();
+            self.held_bytes = 0;
+            return;
+        }
+        self.hold(side, seq, packet.at, payload, packet.cut_len, sink);
         while self.held.len() > SEEK_SEGMENTS_MAX || self.held_bytes > SEEK_BYTES_MAX {
             let oldest = self
                 .held
@@ -473,6 +488,9 @@ impl Half {
 
 /// Segments kept while nothing has begun: three behind a late one have it sent again (RFC 5681 §3.2).
 const SEEK_SEGMENTS_MAX: usize = 4;
+
+/// Segments in which nothing begins until a side is taken for bulk, of which none is kept.
+const SOUGHT_MAX: u8 = 64;
 
 /// Bytes kept while nothing has begun.
 const SEEK_BYTES_MAX: usize = 16 << 10;
