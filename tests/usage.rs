@@ -85,6 +85,93 @@ fn a_report_overwrites_no_file_that_the_run_reads() {
     assert_eq!(run(twice).code, 1);
 }
 
+/// Everything that a run can read, as copies in a folder of their own.
+fn copies(folder: &std::path::Path) -> Vec<String> {
+    let catalog = folder.join("catalog");
+    fs::create_dir(&catalog).unwrap();
+    for entry in fs::read_dir(root().join("catalog")).unwrap() {
+        let from = entry.unwrap().path();
+        if from.extension().is_some_and(|end| end == "toml") {
+            fs::copy(&from, catalog.join(from.file_name().unwrap())).unwrap();
+        }
+    }
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    fs::copy(root().join(TOKEN), path("in.pcap")).unwrap();
+    fs::write(path("site.toml"), "[policy]\nfiles = [\"more.toml\"]\n").unwrap();
+    fs::write(path("key"), "a key").unwrap();
+    for name in ["more.toml", "rules.toml", "known.toml"] {
+        fs::write(path(name), "").unwrap();
+    }
+    let names = ["in.pcap", "site.toml", "more.toml", "rules.toml", "known.toml", "key"];
+    names.iter().copied().chain(["catalog/wso2-carbon.toml"]).map(path).collect()
+}
+
+#[test]
+fn no_output_overwrites_what_the_run_reads_nor_another_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = copies(folder.path());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let [catalog, site, rules, known, key] =
+        ["catalog", "site.toml", "rules.toml", "known.toml", "key"].map(path);
+    let analyze = |more: &[&str]| {
+        let all = ["--catalog", &catalog, "--site", &site, "--policy", &rules];
+        let all = all.into_iter().chain(["--baseline", &known, "--fingerprint-key", &key]);
+        run(["analyze", &path("in.pcap")].into_iter().chain(all).chain(more.iter().copied()))
+    };
+    let refused = |more: &[&str], why: &str| {
+        let before: Vec<_> = read.iter().map(|path| fs::read(path).unwrap()).collect();
+        let ran = analyze(more);
+        assert_eq!((ran.code, ran.text()), (2, ""), "{more:?}: {}", ran.err);
+        let said: Vec<&str> = ran.err.lines().collect();
+        assert!(said[0].ends_with(why) && said[1].starts_with("hint: "), "{more:?}: {}", ran.err);
+        let after: Vec<_> = read.iter().map(|path| fs::read(path).unwrap()).collect();
+        assert!(before == after, "{more:?} touched what the run reads");
+    };
+    for (at, path) in read.iter().enumerate() {
+        let hard = format!("{path}.hard");
+        let soft = format!("{path}.soft");
+        fs::hard_link(path, &hard).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(path, &soft).unwrap();
+        for path in [path, &hard, &soft].into_iter().filter(|path| fs::exists(path).unwrap()) {
+            refused(&["-o", &format!("text={path}")], ": the run reads it");
+            refused(&["--evidence", path], ": the run reads it");
+            // The baseline is what may be written anew.
+            if at != 4 {
+                refused(&["--write-baseline", path], ": the run reads it");
+            }
+        }
+    }
+    let new = path("new");
+    refused(&["-o", &format!("text={new}"), "--write-baseline", &new], ": two outputs go there");
+    refused(&["--evidence", &new, "--write-baseline", &new], ": two outputs go there");
+    refused(&["-o", &format!("text={new}"), "--evidence", &new], ": two outputs go there");
+    assert!(!fs::exists(&new).unwrap());
+
+    assert_eq!(analyze(&["--write-baseline", &known]).code, 1);
+    assert!(fs::read_to_string(&known).unwrap().contains("[[suppress]]"), "written anew");
+    assert_eq!(analyze(&["--write-baseline", &known]).code, 0, "and read again");
+}
+
+#[test]
+fn a_folder_keeps_its_captures_and_may_take_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (capture, linked, report) = (path("in.pcap"), path("linked"), path("report.txt"));
+    fs::copy(root().join(TOKEN), &capture).unwrap();
+    let bytes = fs::read(&capture).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let onto = run(["analyze", folder, "-o", &format!("text={capture}")]);
+    assert!(onto.code == 2 && onto.err.contains("in.pcap: the run reads it"), "{}", onto.err);
+    for _ in 0..2 {
+        assert_eq!(run(["analyze", folder, "-o", &format!("text={report}")]).code, 1);
+    }
+    fs::hard_link(&capture, &linked).unwrap();
+    let scrubbed = run(["scrub", &capture, &linked]);
+    assert!(scrubbed.code == 2 && scrubbed.err.contains("the run reads it"), "{}", scrubbed.err);
+    assert_eq!(fs::read(&capture).unwrap(), bytes);
+}
+
 #[test]
 fn a_run_over_nothing_does_not_pass() {
     let folder = tempfile::tempdir().unwrap();

@@ -46,8 +46,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let watch = Watch::start(workers);
     let known = Known::load(&args.run)?;
     let (tools, decode) = args.run.tools(&known.site)?;
-    let read = args.inputs.iter().map(PathBuf::as_path);
-    output::check(&args.run.outputs, read.chain(args.run.files()).chain(args.evidence.as_deref()))?;
+    args.run.check_files(&known, &args.inputs, args.evidence.as_deref())?;
     if args.since.zip(args.until).is_some_and(|(since, until)| since > until) {
         return Err(Error::about("--until", "it is before `--since`: no frame would be left"));
     }

@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let watch = Watch::start(workers);
     let signals = Signals::listen()?;
     let known = Known::load(&args.run)?;
-    output::check(&args.run.outputs, args.run.files())?;
+    args.run.check_files(&known, &[], None)?;
     let (tools, decode) = args.run.tools(&known.site)?;
     let mut capture = source::open(args, &signals.stop)?;
     // Files are opened as whoever the run goes on as: rotation opens more of them later.

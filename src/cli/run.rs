@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use clap::ArgAction;
 
+use super::clash;
 use super::values::{Format, Output, SeverityValue, output, size};
 use crate::catalog::Catalog;
 use crate::decode;
@@ -95,10 +96,25 @@ impl RunArgs {
         Ok(key)
     }
 
-    /// Returns the files that the run goes by.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        let (site, key) = (self.site.iter(), self.fingerprint_key.iter());
-        site.chain(key).chain(&self.policy).chain(&self.baseline).map(PathBuf::as_path)
+    /// Refuses to write over a file that the run reads, and to write two files into one. The baseline alone may
+    /// be written anew over the one that was read.
+    pub(super) fn check_files(
+        &self,
+        known: &Known,
+        captures: &[PathBuf],
+        evidence: Option<&Path>,
+    ) -> Result<()> {
+        let mut files = clash::Files::default();
+        captures.iter().for_each(|path| files.reads(path, clash::is_capture));
+        self.catalog.iter().for_each(|path| files.reads(path, clash::is_toml));
+        let texts = self.site.iter().chain(&self.policy).chain(&known.site.policy.files);
+        for path in texts.chain(&self.fingerprint_key) {
+            files.reads(path, |_| false);
+        }
+        self.write_baseline.iter().try_for_each(|path| files.writes(path))?;
+        self.baseline.iter().for_each(|path| files.reads(path, |_| false));
+        self.outputs.iter().try_for_each(|output| files.writes(&output.path))?;
+        evidence.map_or(Ok(()), |path| files.writes(path))
     }
 
     /// Returns what inspection and decoding need. Under one key a run is the same everywhere: the hash of
