@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// Read the catalogue from a directory instead of the binary
     #[arg(long, global = true, value_name = "DIR")]
     catalog: Option<PathBuf>,
-    /// The site file, which chooses the packs and names the zones
+    /// The site file: its `packs` are all the packs that judge, and it names the zones
     #[arg(long, global = true, value_name = "FILE")]
     site: Option<PathBuf>,
     /// Rules of a file as well; may be given again

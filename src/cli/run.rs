@@ -28,7 +28,7 @@ pub(super) struct RunArgs {
     /// Use the port catalogue of this directory instead of the built-in one
     #[arg(long, value_name = "DIR")]
     pub(super) catalog: Option<PathBuf>,
-    /// What is known of the deployment: hosts, products, offsets, zones, accepted findings
+    /// What is known of the deployment: hosts, products, offsets, zones, accepted findings, and which packs judge
     #[arg(long, value_name = "FILE")]
     pub(super) site: Option<PathBuf>,
     /// Judge by the rules of this file as well; may be given again

@@ -138,7 +138,7 @@ fn pack(named: &Named, site: &Site) -> Result<(&'static str, &'static str)> {
     found.copied().ok_or_else(|| unknown("pack", named, site, shipped_names()))
 }
 
-fn shipped_names<'a>() -> impl Iterator<Item = &'a str> {
+pub(super) fn shipped_names<'a>() -> impl Iterator<Item = &'a str> {
     embedded::PACKS.iter().map(|(path, _)| -> &'a str { pack_name(path) })
 }
 
