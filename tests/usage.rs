@@ -185,6 +185,30 @@ fn a_run_over_nothing_does_not_pass() {
 }
 
 #[test]
+fn a_run_in_which_nothing_was_judged_says_so() {
+    let mut cases = vec![
+        (vec!["captures/file/empty.pcap"], "no packet was read"),
+        (vec![SILENT], "no packet is part of a connection"),
+        (vec!["--since", "2030-01-01", TOKEN], "the filter or the time span left no packet"),
+    ];
+    if cfg!(feature = "live") {
+        cases.push((vec!["--filter", "tcp port 1", TOKEN], "the filter or the time span left no"));
+    }
+    for (arguments, why) in cases {
+        let (ran, records) = ndjson(&arguments);
+        let warnings = own(summary(&records), "warnings").to_string();
+        assert!(warnings.contains(&format!("nothing was judged, since {why}")), "{warnings}");
+        // What makes a verdict inconclusive is a closed list, and this is not in it.
+        assert_eq!(ran.code, 0, "{arguments:?}");
+        let text = run([&["analyze"][..], &arguments].concat());
+        let first = text.text().lines().next().unwrap();
+        assert_eq!(first, "PASS  Nothing was judged: see the warning.", "{arguments:?}");
+    }
+    let (_, records) = ndjson(&[TOKEN]);
+    assert!(summary(&records)["portreeve"].get("warnings").is_none());
+}
+
+#[test]
 fn what_is_wrong_is_said_with_file_and_offset() {
     let said = |path: &str| run(["analyze", path]).err;
     assert!(
