@@ -223,6 +223,56 @@ fn what_is_wrong_is_said_with_file_and_offset() {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_told_in_the_same_words() {
+    for arguments in [
+        ["analyze", "no/such", TOKEN].as_slice(),
+        &["analyze", "--site", "no/such", TOKEN],
+        &["analyze", "--policy", "no/such", TOKEN],
+        &["analyze", "--baseline", "no/such", TOKEN],
+        &["analyze", "--catalog", "no/such", TOKEN],
+        &["analyze", "--fingerprint-key", "no/such", TOKEN],
+        &["catalog", "import", "no/such"],
+    ] {
+        let ran = run(arguments);
+        let said = ran.err.starts_with("error: no/such: cannot be opened: No such file");
+        assert!(said && ran.err.contains("\nhint: a relative path "), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn what_an_option_cannot_mean_is_refused_or_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = root().join(TOKEN);
+    let beside = |arguments: &[&str]| {
+        let mut command = command();
+        let output = command.current_dir(&folder).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let capture = capture.to_str().unwrap();
+    for arguments in [
+        ["analyze", "-o", "text=-", capture],
+        ["analyze", "--write-baseline", "-", capture],
+        ["analyze", "--evidence", "-", capture],
+    ] {
+        let (code, said) = beside(&arguments);
+        assert!(code == Some(2) && said.contains("chosen by --format"), "{arguments:?}: {said}");
+    }
+    let (code, said) = beside(&["scrub", capture, "-"]);
+    assert!(code == Some(2) && said.contains("expected a file"), "{said}");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+
+    for command in ["analyze", "bench"] {
+        let (code, said) = beside(&[command, "--workers", "0", capture]);
+        assert!(code == Some(2) && said.contains("expected a number of threads"), "{said}");
+    }
+
+    let (code, said) = beside(&["analyze", "--memory-limit", "191M", capture]);
+    assert!(code == Some(1) && said.starts_with("warning: --memory-limit: "), "{said}");
+    let (_, said) = beside(&["analyze", "--memory-limit", "192M", capture]);
+    assert_eq!(said, "");
+}
+
+#[test]
 fn no_sub_command_shows_help() {
     let ran = run::<&str>([]);
     let said = format!("{}{}", ran.text(), ran.err);

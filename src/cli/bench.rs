@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::values::threads;
 use super::{print, run};
 use crate::capture::file::{self, Files, Input};
 use crate::capture::held::Held;
@@ -44,7 +45,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     seconds: f64,
     /// Threads in all [default: the processors, up to 4]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     workers: Option<NonZeroUsize>,
     /// Format of the figures
     #[arg(long, value_enum, default_value = "text")]
@@ -188,7 +189,7 @@ fn figures(
         bytes,
         flows: found.flows,
         tokens: found.tokens,
-        workers: run::threads(workers),
+        workers: run::threads_of(workers),
         cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
         machine: machine(),
         features: features(),
@@ -311,8 +312,7 @@ fn json(figures: &Figures) -> Result<Vec<u8>> {
 }
 
 fn read(path: &Path) -> Result<Figures> {
-    let text = std::fs::read(path)
-        .map_err(|error| Error::at_path(path, format!("cannot be read: {error}")))?;
+    let text = std::fs::read(path).map_err(|error| Error::unread(path, &error))?;
     serde_json::from_slice(&text).map_err(|error| {
         Error::at_line(path, error.line(), format!("no figures of an earlier run: {error}"))
     })

@@ -100,8 +100,8 @@ pub struct Named {
 pub struct PolicyChoice {
     /// Packs to load; `None` means every pack that needs no zones.
     pub packs: Option<Vec<Named>>,
-    /// The user's own rule files, relative to the site file already resolved.
-    pub files: Vec<PathBuf>,
+    /// The user's own rule files, each with its line; what was relative to the site file is resolved.
+    pub files: Vec<(PathBuf, usize)>,
     /// Services that are said to be off, each with its line.
     pub disabled: Vec<(ServiceId, usize)>,
     /// Matrices whose missing flows are reported.
@@ -173,8 +173,7 @@ impl Site {
     /// Reads a site file; its products and services are those of `catalog`.
     pub fn load(path: impl AsRef<Path>, catalog: &Catalog) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::at_path(path, error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| Error::unread(path, &error))?;
         Self::parse(path, &text, catalog)
     }
 
