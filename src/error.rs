@@ -3,6 +3,7 @@
 //! Packets never fail: `decode` counts a [`Stop`](crate::decode::Stop) and goes on.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The result of everything that may stop a run.
@@ -57,6 +58,17 @@ impl Error {
         Self { place: Place::Offset(path.as_ref().into(), offset), cause: cause.into(), hint: None }
     }
 
+    /// An error about a file or directory that cannot be opened or read, in the words that all have in common.
+    pub fn unread(path: impl AsRef<Path>, error: &io::Error) -> Self {
+        let at_path = Self::at_path(&path, unread(error));
+        match error.kind() {
+            io::ErrorKind::NotFound if path.as_ref().is_relative() => {
+                at_path.hint("a relative path begins in the folder in which portreeve runs")
+            }
+            _ => at_path,
+        }
+    }
+
     /// An error about a named thing: an interface, a flag.
     pub fn about(name: impl Into<String>, cause: impl Into<String>) -> Self {
         Self { place: Place::Named(name.into()), cause: cause.into(), hint: None }
@@ -78,6 +90,13 @@ impl Error {
     pub fn cause(&self) -> &str {
         &self.cause
     }
+}
+
+/// Says that a file cannot be opened, or that what is in it cannot be read, and why.
+pub(crate) fn unread(error: &io::Error) -> String {
+    let is_inside =
+        matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+    format!("cannot be {}: {error}", if is_inside { "read" } else { "opened" })
 }
 
 impl fmt::Display for Error {
@@ -178,6 +197,16 @@ fn edit_distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_said_in_the_same_words() {
+        let error = Error::unread("no/such", &io::ErrorKind::NotFound.into());
+        assert_eq!(error.to_string(), "no/such: cannot be opened: entity not found");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("a relative path")));
+        let error = Error::unread("/no/such", &io::ErrorKind::InvalidData.into());
+        assert!(error.to_string().starts_with("/no/such: cannot be read: "), "{error}");
+        assert_eq!(error.hint_text(), None);
+    }
 
     #[test]
     fn swapped_letters_are_one_edit() {

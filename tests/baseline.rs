@@ -176,3 +176,55 @@ fn an_absence_can_be_accepted_by_its_row_or_its_zones() {
     let (_, error) = suppressed(&format!("{entry}rule = \"wso2/bearer-over-http\"\nrow = \"1\"\n"));
     assert!(error.contains("`row` says nothing of rule `wso2/bearer-over-http`"), "{error}");
 }
+
+#[test]
+fn what_is_accepted_is_not_said_to_be_no_broken_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (baseline, site) = (path("baseline.toml"), path("site.toml"));
+    let demo = "captures/demo.pcap";
+    assert_eq!(run(["analyze", demo, "--write-baseline", &baseline]).code, 1);
+    let known = run(["analyze", demo, "--baseline", &baseline]);
+    let expected = "PASS  Nothing new: 34 findings are in the baseline.\n";
+    assert!(known.text().starts_with(expected), "{}", known.text());
+
+    let accepted = |rules: &[&str]| {
+        let entry =
+            |rule| format!("[[suppress]]\nrule = \"{rule}\"\nuntil = 2030-01-01\nreason = \"r\"\n");
+        fs::write(&site, rules.iter().map(entry).collect::<String>()).unwrap();
+        run(["analyze", "captures/http/token-in-header.pcap", "--site", &site])
+    };
+    let all = accepted(&["wso2/bearer-over-http", "wso2/http-passthrough-in-use"]);
+    let expected = "PASS  Nothing new: 2 findings are accepted by suppressions.\n";
+    assert!(all.code == 0 && all.text().starts_with(expected), "{}", all.text());
+    let one = accepted(&["wso2/bearer-over-http"]);
+    let expected = "PASS  1 rule broken: 1 medium; 1 finding. Nothing new is high or worse.\n";
+    assert!(one.code == 0 && one.text().starts_with(expected), "{}", one.text());
+}
+
+#[test]
+fn packs_that_a_site_file_leaves_out_are_said_to_be_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = folder.path().join("site.toml");
+    let token = "captures/http/token-in-header.pcap";
+    let with = |text: &str, format: &str| {
+        fs::write(&site, text).unwrap();
+        run(["analyze", token, "--site", site.to_str().unwrap(), "--format", format])
+    };
+    let off = |text: &str| {
+        let records = with(text, "ndjson").records();
+        let open = own(summary(&records), "verdict")["not_exercised"].as_array().unwrap().clone();
+        let packs = open.iter().filter(|open| open["detail"].as_str().unwrap().starts_with("off"));
+        let packs = packs.map(|open| open["subject"].as_str().unwrap().to_owned());
+        packs.collect::<Vec<_>>()
+    };
+    let distributed =
+        ["pack wso2-api-manager-3-distributed", "pack wso2-api-manager-4-distributed"];
+    let alone = "[policy]\npacks = [\"ibm-api-connect-zones\"]\n";
+    assert_eq!(off(alone), [&["pack ibm-api-connect", "pack wso2"][..], &distributed].concat());
+    let text = with(alone, "text");
+    assert!(text.text().contains("pack wso2: off, since the site file's `packs` does not name it"));
+    let zones = "[[zone]]\nname = \"public\"\nprefixes = [\"10.0.2.0/24\"]\n";
+    assert_eq!(off(zones), [&["pack ibm-api-connect-zones"][..], &distributed].concat());
+    assert_eq!(off("[policy]\nauth_headers = [\"X-Auth\"]\n"), Vec::<String>::new());
+}

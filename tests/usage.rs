@@ -85,6 +85,93 @@ fn a_report_overwrites_no_file_that_the_run_reads() {
     assert_eq!(run(twice).code, 1);
 }
 
+/// Everything that a run can read, as copies in a folder of their own.
+fn copies(folder: &std::path::Path) -> Vec<String> {
+    let catalog = folder.join("catalog");
+    fs::create_dir(&catalog).unwrap();
+    for entry in fs::read_dir(root().join("catalog")).unwrap() {
+        let from = entry.unwrap().path();
+        if from.extension().is_some_and(|end| end == "toml") {
+            fs::copy(&from, catalog.join(from.file_name().unwrap())).unwrap();
+        }
+    }
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    fs::copy(root().join(TOKEN), path("in.pcap")).unwrap();
+    fs::write(path("site.toml"), "[policy]\nfiles = [\"more.toml\"]\n").unwrap();
+    fs::write(path("key"), "a key").unwrap();
+    for name in ["more.toml", "rules.toml", "known.toml"] {
+        fs::write(path(name), "").unwrap();
+    }
+    let names = ["in.pcap", "site.toml", "more.toml", "rules.toml", "known.toml", "key"];
+    names.iter().copied().chain(["catalog/wso2-carbon.toml"]).map(path).collect()
+}
+
+#[test]
+fn no_output_overwrites_what_the_run_reads_nor_another_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = copies(folder.path());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let [catalog, site, rules, known, key] =
+        ["catalog", "site.toml", "rules.toml", "known.toml", "key"].map(path);
+    let analyze = |more: &[&str]| {
+        let all = ["--catalog", &catalog, "--site", &site, "--policy", &rules];
+        let all = all.into_iter().chain(["--baseline", &known, "--fingerprint-key", &key]);
+        run(["analyze", &path("in.pcap")].into_iter().chain(all).chain(more.iter().copied()))
+    };
+    let refused = |more: &[&str], why: &str| {
+        let before: Vec<_> = read.iter().map(|path| fs::read(path).unwrap()).collect();
+        let ran = analyze(more);
+        assert_eq!((ran.code, ran.text()), (2, ""), "{more:?}: {}", ran.err);
+        let said: Vec<&str> = ran.err.lines().collect();
+        assert!(said[0].ends_with(why) && said[1].starts_with("hint: "), "{more:?}: {}", ran.err);
+        let after: Vec<_> = read.iter().map(|path| fs::read(path).unwrap()).collect();
+        assert!(before == after, "{more:?} touched what the run reads");
+    };
+    for (at, path) in read.iter().enumerate() {
+        let hard = format!("{path}.hard");
+        let soft = format!("{path}.soft");
+        fs::hard_link(path, &hard).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(path, &soft).unwrap();
+        for path in [path, &hard, &soft].into_iter().filter(|path| fs::exists(path).unwrap()) {
+            refused(&["-o", &format!("text={path}")], ": the run reads it");
+            refused(&["--evidence", path], ": the run reads it");
+            // The baseline is what may be written anew.
+            if at != 4 {
+                refused(&["--write-baseline", path], ": the run reads it");
+            }
+        }
+    }
+    let new = path("new");
+    refused(&["-o", &format!("text={new}"), "--write-baseline", &new], ": two outputs go there");
+    refused(&["--evidence", &new, "--write-baseline", &new], ": two outputs go there");
+    refused(&["-o", &format!("text={new}"), "--evidence", &new], ": two outputs go there");
+    assert!(!fs::exists(&new).unwrap());
+
+    assert_eq!(analyze(&["--write-baseline", &known]).code, 1);
+    assert!(fs::read_to_string(&known).unwrap().contains("[[suppress]]"), "written anew");
+    assert_eq!(analyze(&["--write-baseline", &known]).code, 0, "and read again");
+}
+
+#[test]
+fn a_folder_keeps_its_captures_and_may_take_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (capture, linked, report) = (path("in.pcap"), path("linked"), path("report.txt"));
+    fs::copy(root().join(TOKEN), &capture).unwrap();
+    let bytes = fs::read(&capture).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let onto = run(["analyze", folder, "-o", &format!("text={capture}")]);
+    assert!(onto.code == 2 && onto.err.contains("in.pcap: the run reads it"), "{}", onto.err);
+    for _ in 0..2 {
+        assert_eq!(run(["analyze", folder, "-o", &format!("text={report}")]).code, 1);
+    }
+    fs::hard_link(&capture, &linked).unwrap();
+    let scrubbed = run(["scrub", &capture, &linked]);
+    assert!(scrubbed.code == 2 && scrubbed.err.contains("the run reads it"), "{}", scrubbed.err);
+    assert_eq!(fs::read(&capture).unwrap(), bytes);
+}
+
 #[test]
 fn a_run_over_nothing_does_not_pass() {
     let folder = tempfile::tempdir().unwrap();
@@ -95,6 +182,30 @@ fn a_run_over_nothing_does_not_pass() {
     let ran = run(["analyze", "--since", "2030-01-02", "--until", "2030-01-01", TOKEN]);
     assert_eq!(ran.code, 2);
     assert!(ran.err.starts_with("error: --until: "), "{}", ran.err);
+}
+
+#[test]
+fn a_run_in_which_nothing_was_judged_says_so() {
+    let mut cases = vec![
+        (vec!["captures/file/empty.pcap"], "no packet was read"),
+        (vec![SILENT], "no packet is part of a connection"),
+        (vec!["--since", "2030-01-01", TOKEN], "the filter or the time span left no packet"),
+    ];
+    if cfg!(feature = "live") {
+        cases.push((vec!["--filter", "tcp port 1", TOKEN], "the filter or the time span left no"));
+    }
+    for (arguments, why) in cases {
+        let (ran, records) = ndjson(&arguments);
+        let warnings = own(summary(&records), "warnings").to_string();
+        assert!(warnings.contains(&format!("nothing was judged, since {why}")), "{warnings}");
+        // What makes a verdict inconclusive is a closed list, and this is not in it.
+        assert_eq!(ran.code, 0, "{arguments:?}");
+        let text = run([&["analyze"][..], &arguments].concat());
+        let first = text.text().lines().next().unwrap();
+        assert_eq!(first, "PASS  Nothing was judged: see the warning.", "{arguments:?}");
+    }
+    let (_, records) = ndjson(&[TOKEN]);
+    assert!(summary(&records)["portreeve"].get("warnings").is_none());
 }
 
 #[test]
@@ -109,6 +220,56 @@ fn what_is_wrong_is_said_with_file_and_offset() {
     let cut = said(CUT);
     // A file header of 24 bytes, a record of 16 and 66.
     assert!(cut.starts_with(&format!("error: {CUT}: offset 106: ")), "{cut}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_in_the_same_words() {
+    for arguments in [
+        ["analyze", "no/such", TOKEN].as_slice(),
+        &["analyze", "--site", "no/such", TOKEN],
+        &["analyze", "--policy", "no/such", TOKEN],
+        &["analyze", "--baseline", "no/such", TOKEN],
+        &["analyze", "--catalog", "no/such", TOKEN],
+        &["analyze", "--fingerprint-key", "no/such", TOKEN],
+        &["catalog", "import", "no/such"],
+    ] {
+        let ran = run(arguments);
+        let said = ran.err.starts_with("error: no/such: cannot be opened: No such file");
+        assert!(said && ran.err.contains("\nhint: a relative path "), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn what_an_option_cannot_mean_is_refused_or_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = root().join(TOKEN);
+    let beside = |arguments: &[&str]| {
+        let mut command = command();
+        let output = command.current_dir(&folder).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let capture = capture.to_str().unwrap();
+    for arguments in [
+        ["analyze", "-o", "text=-", capture],
+        ["analyze", "--write-baseline", "-", capture],
+        ["analyze", "--evidence", "-", capture],
+    ] {
+        let (code, said) = beside(&arguments);
+        assert!(code == Some(2) && said.contains("chosen by --format"), "{arguments:?}: {said}");
+    }
+    let (code, said) = beside(&["scrub", capture, "-"]);
+    assert!(code == Some(2) && said.contains("expected a file"), "{said}");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+
+    for command in ["analyze", "bench"] {
+        let (code, said) = beside(&[command, "--workers", "0", capture]);
+        assert!(code == Some(2) && said.contains("expected a number of threads"), "{said}");
+    }
+
+    let (code, said) = beside(&["analyze", "--memory-limit", "191M", capture]);
+    assert!(code == Some(1) && said.starts_with("warning: --memory-limit: "), "{said}");
+    let (_, said) = beside(&["analyze", "--memory-limit", "192M", capture]);
+    assert_eq!(said, "");
 }
 
 #[test]

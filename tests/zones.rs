@@ -232,6 +232,11 @@ fn without_a_site_file_zones_are_said_to_be_unknown() {
     assert!(open.contains("no site file names any"), "{open}");
     let text = analyze(&capture, None, "text").text().to_owned();
     assert!(text.contains("zones: unknown, since no site file names any"), "{text}");
+    // One line stands for all rules that wait for zones; NDJSON has each.
+    assert!(!text.contains("it judges zones"), "{text}");
+    let rules = summary(&records)["portreeve"]["rules"].as_array().unwrap();
+    let waiting = rules.iter().filter(|rule| rule.get("skipped").is_some()).count();
+    assert!(waiting > 1 && open.contains(&format!("and {waiting} rules judge nothing")), "{open}");
 
     // A pack that needs zones of a site that has none says so, and finds nothing either.
     let site = folder.site("[policy]\npacks = [\"ibm-api-connect-zones\"]\n");

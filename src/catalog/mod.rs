@@ -68,7 +68,7 @@ impl Catalog {
     /// Reads every `.toml` file of a directory; what lies in directories below is not read.
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let failed = |error: std::io::Error| Error::at_path(dir, error.to_string());
+        let failed = |error: std::io::Error| Error::unread(dir, &error);
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(failed)? {
             let path = entry.map_err(failed)?.path();

@@ -14,9 +14,14 @@ const LEN_MAX: u64 = 128 << 20;
 
 /// Reads a file of TOML, of a bounded length.
 pub fn read(path: &Path) -> Result<String> {
-    let failed = |error: std::io::Error| Error::at_path(path, error.to_string());
+    read_as(path, |error| Error::unread(path, &error))
+}
+
+/// Reads a file of TOML, of a bounded length; `failed` says why that failed.
+pub fn read_as(path: &Path, failed: impl Fn(std::io::Error) -> Error) -> Result<String> {
     let mut text = Vec::new();
-    File::open(path).map_err(failed)?.take(LEN_MAX + 1).read_to_end(&mut text).map_err(failed)?;
+    let file = File::open(path).map_err(&failed)?;
+    file.take(LEN_MAX + 1).read_to_end(&mut text).map_err(&failed)?;
     if text.len() as u64 > LEN_MAX {
         return Err(Error::at_path(path, format!("longer than {} MiB", LEN_MAX >> 20)));
     }
@@ -63,7 +68,7 @@ fn one_line(message: &str) -> String {
     line.replacen("unknown variant", "unknown value", 1)
 }
 
-/// Known names that an error lists beside its hint.
+/// Known names that an error lists.
 const NAMES_MAX: usize = 12;
 
 /// What to write where a field is missing whose sense is not plain.
@@ -93,14 +98,21 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     nearest(name, known).map(|near| format!("did you mean `{near}`?"))
 }
 
-/// Adds the hint of [`did_you_mean`] to an error, where there is one.
+/// Adds to an error which name was meant, or which there are where none is near and they are few.
 pub(crate) fn with_hint<'a>(
     error: Error,
     name: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Error {
-    match did_you_mean(name, known) {
+    let mut listed: Vec<&str> = Vec::new();
+    for known in known {
+        if !listed.contains(&known) {
+            listed.push(known);
+        }
+    }
+    match did_you_mean(name, listed.iter().copied()) {
         Some(hint) => error.hint(hint),
-        None => error,
+        None if listed.is_empty() || listed.len() > NAMES_MAX => error,
+        None => error.hint(format!("expected one of {}", listed.join(", "))),
     }
 }

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use super::evidence::Evidence;
 use super::rotate::Rotation;
 use super::run::{self, Known, RunArgs, Watch};
-use super::values::time;
+use super::values::{time, written};
 use super::{complain, output, progress};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
 use crate::capture::file::{self, Files, Input};
 use crate::capture::{InputSummary, Source};
 use crate::error::{Error, Result};
@@ -36,7 +38,7 @@ pub(super) struct Args {
     #[arg(long)]
     separate: bool,
     /// Write the packets of flows with findings to this pcapng file, secrets overwritten
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(written))]
     evidence: Option<PathBuf>,
 }
 
@@ -46,8 +48,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let watch = Watch::start(workers);
     let known = Known::load(&args.run)?;
     let (tools, decode) = args.run.tools(&known.site)?;
-    let read = args.inputs.iter().map(PathBuf::as_path);
-    output::check(&args.run.outputs, read.chain(args.run.files()).chain(args.evidence.as_deref()))?;
+    args.run.warn_of_memory();
+    args.run.check_files(&known, &args.inputs, args.evidence.as_deref())?;
     run::check_baseline(&args.run)?;
     if args.since.zip(args.until).is_some_and(|(since, until)| since > until) {
         return Err(Error::about("--until", "it is before `--since`: no frame would be left"));

@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::values::threads;
 use super::{print, run};
 use crate::capture::file::{self, Files, Input};
 use crate::capture::held::Held;
@@ -45,7 +46,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     seconds: f64,
     /// Threads in all [default: the processors, up to 4]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     workers: Option<NonZeroUsize>,
     /// Format of the figures
     #[arg(long, value_enum, default_value = "text")]
@@ -189,7 +190,7 @@ fn figures(
         bytes,
         flows: found.flows,
         tokens: found.tokens,
-        workers: run::threads(workers),
+        workers: run::threads_of(workers),
         cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
         machine: machine(),
         features: features(),

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use super::warn;
+use super::{clash, warn};
 use crate::capture::Source;
 use crate::capture::file::{Files, Input, Options};
 use crate::error::{Error, Result};
@@ -117,6 +117,9 @@ pub(super) fn check_input(path: &Path, input: &Input) -> Result<()> {
         let error = Error::at_path(from, "it cannot be read a second time");
         return Err(error.hint("save it to a file first"));
     }
+    let mut files = clash::Files::default();
+    files.reads(from, clash::is_capture);
+    files.writes(path)?;
     let place = |path: &Path| fs::canonicalize(path).ok();
     // A file made in a directory that is read would be read too.
     let folder = match path.parent() {
@@ -124,8 +127,8 @@ pub(super) fn check_input(path: &Path, input: &Input) -> Result<()> {
         parent => parent.and_then(place),
     };
     let read = place(from);
-    if read.is_some() && (place(path) == read || folder == read) {
-        let error = Error::at_path(path, "it is one of the inputs");
+    if read.is_some() && folder == read {
+        let error = Error::at_path(path, "its folder is one of the inputs");
         return Err(error.hint("write to a file elsewhere"));
     }
     Ok(())

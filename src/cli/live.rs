@@ -89,7 +89,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let watch = Watch::start(workers);
     let signals = Signals::listen()?;
     let known = Known::load(&args.run)?;
-    output::check(&args.run.outputs, args.run.files())?;
+    args.run.warn_of_memory();
+    args.run.check_files(&known, &[], None)?;
     let (tools, decode) = args.run.tools(&known.site)?;
     let mut capture = source::open(args, &signals.stop)?;
     // Files are opened as whoever the run goes on as: rotation opens more of them later.
@@ -171,7 +172,7 @@ fn confine(args: &Args, known: &Known, needs: CapabilitySet) -> Result<SandboxRe
 /// Returns the directories of what a reload reads; an editor may put another file in a file's place.
 fn read_again(args: &Args, known: &Known) -> Vec<PathBuf> {
     let files = args.run.site.iter().chain(&args.run.policy).chain(&args.run.baseline);
-    let files = files.chain(&known.site.policy.files);
+    let files = files.chain(known.site.policy.files.iter().map(|(path, _)| path));
     let catalog = args.run.catalog.iter().cloned();
     catalog.chain(files.map(|file| dir_of(file))).collect()
 }

@@ -6,6 +6,7 @@
 mod analyze;
 mod bench;
 mod catalog;
+mod clash;
 mod doctor;
 mod evidence;
 #[cfg(any(feature = "live", all(feature = "ebpf", target_os = "linux")))]

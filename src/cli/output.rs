@@ -1,8 +1,6 @@
 //! Formats and places → sinks.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
 
 use super::rotate::{Reopener, Rotating, Rotation};
 use super::values::{Format, Output};
@@ -36,31 +34,6 @@ pub(super) fn open(
         outputs.add(name, sink(output.format, Box::new(file), options));
     }
     Ok((outputs, reopeners))
-}
-
-/// Refuses to write over a file that the run reads, and to write two reports into one file. A device or a
-/// pipe takes any number.
-pub(super) fn check<'a>(files: &[Output], read: impl IntoIterator<Item = &'a Path>) -> Result<()> {
-    let place = |path: &Path| -> Option<PathBuf> {
-        if let Ok(file) = fs::metadata(path) {
-            return if file.is_file() { fs::canonicalize(path).ok() } else { None };
-        }
-        let folder = path.parent().filter(|folder| *folder != Path::new(""));
-        let folder = fs::canonicalize(folder.unwrap_or_else(|| Path::new("."))).ok()?;
-        Some(folder.join(path.file_name()?))
-    };
-    let mut taken: Vec<PathBuf> = read.into_iter().filter_map(place).collect();
-    let read_len = taken.len();
-    for output in files {
-        let Some(place) = place(&output.path) else { continue };
-        if let Some(index) = taken.iter().position(|taken| *taken == place) {
-            let is_read = index < read_len;
-            let what = if is_read { "the run reads it" } else { "two reports go there" };
-            return Err(Error::at_path(&output.path, what).hint("write to another file"));
-        }
-        taken.push(place);
-    }
-    Ok(())
 }
 
 fn sink(format: Format, out: Box<dyn Write + Send>, options: text::Options) -> Box<dyn Sink> {

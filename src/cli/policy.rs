@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// Read the catalogue from a directory instead of the binary
     #[arg(long, global = true, value_name = "DIR")]
     catalog: Option<PathBuf>,
-    /// The site file, which chooses the packs and names the zones
+    /// The site file: its `packs` are all the packs that judge, and it names the zones
     #[arg(long, global = true, value_name = "FILE")]
     site: Option<PathBuf>,
     /// Rules of a file as well; may be given again
@@ -246,11 +246,36 @@ fn explain_rule(rule: &Rule, has_site: bool, width: usize) -> String {
         None => {}
     }
     text.push_str("  remedy\n");
-    for line in rule.remedy.lines() {
-        // Lines to be copied into a configuration are not wrapped.
-        let _ = writeln!(text, "{}", format!("    {}", Printable(line)).trim_end());
-    }
+    write_remedy(&mut text, &rule.remedy, width);
     text
+}
+
+/// Writes what to do, wrapped at words. Lines to be copied into a configuration stay as they are.
+fn write_remedy(text: &mut String, remedy: &str, width: usize) {
+    let mut words = String::new();
+    let flush = |text: &mut String, words: &mut String| {
+        if !words.is_empty() {
+            labelled(text, width, 4, "", words);
+            words.clear();
+        }
+    };
+    for line in remedy.lines() {
+        if line.is_empty() || is_to_copy(line) {
+            flush(text, &mut words);
+            let _ = writeln!(text, "{}", format!("    {}", Printable(line)).trim_end());
+        } else {
+            words.push_str(if words.is_empty() { "" } else { " " });
+            words.push_str(line);
+        }
+    }
+    flush(text, &mut words);
+}
+
+/// Tells whether a line of a remedy is one of a configuration: indented, or a table or a key of TOML.
+fn is_to_copy(line: &str) -> bool {
+    let key = line.split_once(" = ").map(|(key, _)| key);
+    line.starts_with([' ', '\t', '['])
+        || key.is_some_and(|key| !key.contains(char::is_whitespace) && !key.contains('`'))
 }
 
 fn explain_matrix(matrix: &Matrix, has_site: bool, width: usize) -> String {
@@ -368,6 +393,14 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("role = gateway") && text.contains("plaintext-bearer, critical"));
+        let policy = Policy::all_shipped(Catalog::embedded(), &Site::default()).unwrap();
+        for rule in policy.rules() {
+            let text = answered(&["explain", &rule.id]).unwrap();
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            for line in rule.remedy.lines().filter(|line| is_to_copy(line)) {
+                assert!(text.contains(&format!("\n    {line}\n")), "{line} in\n{text}");
+            }
+        }
         let text = answered(&["explain", "ibm-api-connect/management-from-outside"]).unwrap();
         assert!(text.contains("unless") && text.contains("responder_zone = analytics"), "{text}");
     }

@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::ArgAction;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use super::values::{Format, Output, SeverityValue, output, size};
+use super::clash;
+use super::values::{Format, Output, SeverityValue, output, size, threads, written};
+use super::warn;
 use crate::catalog::Catalog;
 use crate::decode;
 use crate::error::{Error, Result};
@@ -29,7 +32,7 @@ pub(super) struct RunArgs {
     /// Use the port catalogue of this directory instead of the built-in one
     #[arg(long, value_name = "DIR")]
     pub(super) catalog: Option<PathBuf>,
-    /// What is known of the deployment: hosts, products, offsets, zones, accepted findings
+    /// What is known of the deployment: hosts, products, offsets, zones, accepted findings, and which packs judge
     #[arg(long, value_name = "FILE")]
     pub(super) site: Option<PathBuf>,
     /// Judge by the rules of this file as well; may be given again
@@ -39,7 +42,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) baseline: Option<PathBuf>,
     /// Write what is found as a baseline: a file of suppressions that hold for a year
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(written))]
     pub(super) write_baseline: Option<PathBuf>,
     /// Format of the report on standard output
     #[arg(long, value_enum, default_value = "text")]
@@ -60,7 +63,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "SEVERITY", value_enum, default_value = "high")]
     pub(super) fail_on: SeverityValue,
     /// Threads in all; 1 reads and looks on one thread [default: the processors, up to 4]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub(super) workers: Option<NonZeroUsize>,
     /// Memory that the run stays below, as in 512M; at least 192M for that
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size)]
@@ -75,6 +78,9 @@ pub(super) struct RunArgs {
 
 /// Threads beyond which more are of no use to one reader.
 const WORKERS_DEFAULT_MAX: usize = 4;
+
+/// Memory below which a run does not stay, whatever the limit: what it takes beside its flows, and then some.
+const MEMORY_LIMIT_MIN: u64 = 192 << 20;
 
 /// Bytes of a random fingerprint key: as many as the digest has.
 const KEY_LEN: usize = 32;
@@ -91,7 +97,7 @@ impl RunArgs {
                 .map_err(|error| Error::new(format!("no random key is to be had: {error}")))?;
             return Ok(key);
         };
-        let failed = |error| Error::at_path(path, format!("cannot be read: {error}"));
+        let failed = |error| Error::unread(path, &error);
         let mut key = Vec::new();
         File::open(path)
             .map_err(failed)?
@@ -109,10 +115,42 @@ impl RunArgs {
         Ok(key)
     }
 
-    /// Returns the files that the run goes by.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        let (site, key) = (self.site.iter(), self.fingerprint_key.iter());
-        site.chain(key).chain(&self.policy).chain(&self.baseline).map(PathBuf::as_path)
+    /// Refuses to write over a file that the run reads, and to write two files into one. The baseline alone may
+    /// be written anew over the one that was read.
+    pub(super) fn check_files(
+        &self,
+        known: &Known,
+        captures: &[PathBuf],
+        evidence: Option<&Path>,
+    ) -> Result<()> {
+        let mut files = clash::Files::default();
+        for path in captures {
+            files.reads(path, clash::is_capture);
+        }
+        if let Some(path) = &self.catalog {
+            files.reads(path, clash::is_toml);
+        }
+        let texts = self.site.iter().chain(&self.policy);
+        let texts = texts.chain(known.site.policy.files.iter().map(|(path, _)| path));
+        for path in texts.chain(&self.fingerprint_key) {
+            files.reads(path, |_| false);
+        }
+        self.write_baseline.iter().try_for_each(|path| files.writes(path))?;
+        if let Some(path) = &self.baseline {
+            files.reads(path, |_| false);
+        }
+        self.outputs.iter().try_for_each(|output| files.writes(&output.path))?;
+        evidence.map_or(Ok(()), |path| files.writes(path))
+    }
+
+    /// Warns of a memory limit that cannot hold.
+    pub(super) fn warn_of_memory(&self) {
+        if self.memory_limit < MEMORY_LIMIT_MIN {
+            warn(&format!(
+                "--memory-limit: {} bytes are below 192M: the run takes more, and flows beyond an eighth of it are thrown out",
+                self.memory_limit
+            ));
+        }
     }
 
     /// Returns what inspection and decoding need. Under one key a run is the same everywhere: the hash of
@@ -154,7 +192,7 @@ pub(super) fn workers(threads: Option<NonZeroUsize>) -> Workers {
 }
 
 /// Returns the number of threads in all.
-pub(super) fn threads(workers: Workers) -> usize {
+pub(super) fn threads_of(workers: Workers) -> usize {
     match workers {
         Workers::Inline => 1,
         Workers::Threads(workers) => workers.get() + 1,
@@ -259,7 +297,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn start(workers: Workers) -> Self {
-        Self { started: Instant::now(), workers: threads(workers) }
+        Self { started: Instant::now(), workers: threads_of(workers) }
     }
 
     /// Returns the time since the run began.

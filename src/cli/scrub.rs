@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::evidence::{Copy, check_input, create};
+use super::values::written;
 use super::{complain, run};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
 use crate::capture::Source;
 use crate::capture::file::{Files, Input, Options};
 use crate::catalog::Catalog;
@@ -35,7 +38,7 @@ pub(super) struct Args {
     #[arg(value_name = "IN")]
     input: PathBuf,
     /// The copy, as pcapng
-    #[arg(value_name = "OUT")]
+    #[arg(value_name = "OUT", value_parser = OsStringValueParser::new().try_map(written))]
     output: PathBuf,
 }
 

@@ -1,5 +1,7 @@
 //! Texts of the command line → values.
 
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -62,6 +64,7 @@ pub(super) fn output(text: &str) -> Result<Output, String> {
     if path.is_empty() {
         return Err("expected a path behind `=`".to_owned());
     }
+    let path = written(path.into())?;
     let format = Format::from_str(format, false).map_err(|_| {
         let known: Vec<String> = Format::value_variants()
             .iter()
@@ -70,7 +73,20 @@ pub(super) fn output(text: &str) -> Result<Output, String> {
             .collect();
         format!("unknown format `{format}`: expected one of {}", known.join(", "))
     })?;
-    Ok(Output { format, path: path.into() })
+    Ok(Output { format, path })
+}
+
+/// Reads the name of a file to write; `-` is none, since standard output has its own report.
+pub(super) fn written(text: OsString) -> Result<PathBuf, &'static str> {
+    if text == "-" { Err(NO_FILE) } else { Ok(text.into()) }
+}
+
+/// Why `-` is refused as a file to write.
+const NO_FILE: &str = "expected a file: what goes to standard output is chosen by --format; `./-` is a file of that name";
+
+/// Reads a number of threads.
+pub(super) fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a number of threads, 1 or more".to_owned())
 }
 
 /// Reads a number of bytes: `512M`, `1GiB`, `1048576`. Units are powers of 1024.
@@ -126,6 +142,14 @@ mod tests {
     }
 
     #[test]
+    fn a_run_has_one_thread_at_least() {
+        assert_eq!(threads("3").unwrap().get(), 3);
+        for text in ["0", "-1", "all"] {
+            assert_eq!(threads(text), Err("expected a number of threads, 1 or more".to_owned()));
+        }
+    }
+
+    #[test]
     fn times_come_in_three_spellings() {
         let expected = Ok(Timestamp(1_795_330_200_000_000_000));
         for text in [
@@ -144,6 +168,8 @@ mod tests {
     fn outputs_name_a_known_format_and_a_path() {
         assert_eq!(output("ndjson=a=b").unwrap().path, PathBuf::from("a=b"));
         assert!(output("ndjson=").is_err());
+        assert!(output("text=-").unwrap_err().contains("chosen by --format"));
+        assert_eq!(output("text=./-").unwrap().path, PathBuf::from("./-"));
         assert!(output("xml=a").unwrap_err().contains("expected one of text"));
     }
 }

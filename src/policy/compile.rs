@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::Spanned;
 
+use super::NO_ZONES;
 use super::file::{File, MatchEntry, RuleEntry};
 use super::kind::Trigger;
 use super::rule::{Conditions, Field, Rule, ServiceTest, Test};
@@ -94,7 +95,7 @@ impl Source<'_> {
         rule.on_service = Conditions { all: all.on_service, none: none.on_service };
         rule.on_flow = Conditions { all: all.on_flow, none: none.on_flow };
         if self.site.zones().is_empty() && rule.on_flow.all.iter().any(Test::needs_zones) {
-            rule.skipped = Some("it judges zones, and the site file names none");
+            rule.skipped = Some(NO_ZONES);
         }
         Ok(rule)
     }

@@ -15,7 +15,7 @@ use super::rule::{Quick, Rule};
 use super::{ByService, Disabled, Pack, Policy, embedded, suppress};
 use crate::catalog::toml_text::{self, with_hint};
 use crate::catalog::{Catalog, ServiceId};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, unread};
 use crate::inspect::EvidenceKind;
 use crate::site::{Named, Site};
 
@@ -31,7 +31,11 @@ impl Policy {
         for (path, text) in chosen_packs(site)? {
             texts.push((path.into(), text.to_owned(), true));
         }
-        for path in site.policy.files.iter().chain(extra_files) {
+        for (path, line) in &site.policy.files {
+            let text = toml_text::read_as(path, |error| unread_of_site(site, path, *line, &error))?;
+            texts.push((path.clone(), text, false));
+        }
+        for path in extra_files {
             texts.push((path.clone(), toml_text::read(path)?, false));
         }
         Self::of(catalog, site, &texts)
@@ -79,6 +83,14 @@ impl Policy {
             content_hash,
         })
     }
+}
+
+/// An error about a file that the site file names.
+fn unread_of_site(site: &Site, path: &Path, line: usize, error: &std::io::Error) -> Error {
+    let cause = format!("`{}` {}", path.display(), unread(error));
+    let place = site.path().unwrap_or_else(|| Path::new("site.toml"));
+    Error::at_line(place, line, cause)
+        .hint("a relative path in `files` begins beside the site file")
 }
 
 /// Returns what the site declares disabled, and whether it names hosts that run it.
@@ -136,7 +148,7 @@ fn pack(named: &Named, site: &Site) -> Result<(&'static str, &'static str)> {
     found.copied().ok_or_else(|| unknown("pack", named, site, shipped_names()))
 }
 
-fn shipped_names<'a>() -> impl Iterator<Item = &'a str> {
+pub(super) fn shipped_names<'a>() -> impl Iterator<Item = &'a str> {
     embedded::PACKS.iter().map(|(path, _)| -> &'a str { pack_name(path) })
 }
 

@@ -49,6 +49,9 @@ pub struct Pack {
     pub file: String,
 }
 
+/// Why a rule about zones is not judged where none are known.
+pub const NO_ZONES: &str = "it judges zones, and the site file names none";
+
 /// All rules of a run, with what is worked out of them beforehand.
 pub struct Policy {
     packs: Vec<Pack>,
@@ -97,6 +100,12 @@ impl Policy {
     /// Returns the packs that are loaded, in order; rules of a file without `[pack]` are in none.
     pub fn packs(&self) -> &[Pack] {
         &self.packs
+    }
+
+    /// Returns the packs that ship and are not loaded, by their names in site files.
+    pub fn packs_off(&self) -> impl Iterator<Item = &'static str> {
+        let is_on = |name: &&str| self.packs.iter().any(|pack| pack.id == **name);
+        load::shipped_names().filter(move |name| !is_on(name))
     }
 
     /// Returns the SHA-256 of the policy's files, in hexadecimal.

@@ -285,6 +285,39 @@ fn names_that_are_not_known_are_errors_with_their_line() {
 }
 
 #[test]
+fn few_names_that_there_are_are_listed_where_none_is_near() {
+    let zones = "[[zone]]\nname = \"dmz\"\n[[zone]]\nname = \"core\"\n";
+    let hint_of = |text: &str| {
+        let site = Site::parse("site.toml".as_ref(), text, Catalog::embedded());
+        let error = site.and_then(|site| Policy::load(Catalog::embedded(), &site, &[]));
+        error.unwrap_err().hint_text().map(str::to_owned)
+    };
+    let listed = Some("expected one of dmz, core".to_owned());
+    let host = "[[host]]\nname = \"h\"\naddresses = [\"10.0.0.1\"]\nzone = \"elsewhere\"\n";
+    assert_eq!(hint_of(&format!("{zones}{host}")), listed);
+    assert!(hint_of(host).is_some_and(|hint| hint.contains("add a [[zone]]")));
+    let accepted = "[[suppress]]\nrule = \"wso2/bearer-over-http\"\ninitiator = \"elsewhere\"\nuntil = 2027-01-31\nreason = \"x\"\n";
+    assert_eq!(hint_of(&format!("{zones}{accepted}")), listed);
+    let expected = hint_of("[policy]\nexpect = [\"elsewhere\"]\n").unwrap();
+    assert!(expected.starts_with("expected one of ") && expected.contains("ibm-api-connect-zones"));
+    let row = "[[row]]\nmatrix = \"elsewhere\"\nid = \"1\"\ninitiator = \"*\"\nresponder = \"*\"\nuse = [\"1/tcp tls\"]\n";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("our.toml");
+    std::fs::write(&path, row).unwrap();
+    let error = Policy::load(Catalog::embedded(), &site(""), &[path]).unwrap_err();
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("-distributed")), "{error}");
+}
+
+#[test]
+fn a_file_that_the_site_names_and_is_not_there_is_told_with_the_line() {
+    let site = site("[policy]\nfiles = [\n  \"no/such.toml\",\n]\n");
+    let error = Policy::load(Catalog::embedded(), &site, &[]).unwrap_err();
+    let expected = "site.toml:3: `no/such.toml` cannot be opened: ";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("beside the site file")));
+}
+
+#[test]
 fn the_site_names_packs_and_rules_that_there_are() {
     let load = |text: &str| Policy::load(Catalog::embedded(), &site(text), &[]);
     let error = load("[policy]\npacks = [\"wso3\"]\n").unwrap_err();

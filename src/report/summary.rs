@@ -116,6 +116,9 @@ pub struct NotExercised {
     pub detail: String,
 }
 
+/// The subject of [`NotExercised`] that stands for every rule which waits for zones.
+pub const ZONES_UNKNOWN: &str = "zones";
+
 /// Flows with their packets, bytes and clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Traffic {

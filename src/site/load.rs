@@ -195,6 +195,9 @@ impl Loader<'_> {
             return Ok(ZoneId(id));
         }
         let error = self.error(name.span(), format!("unknown zone `{}`", name.get_ref()));
+        if zones.is_empty() {
+            return Err(error.hint("the site file names no zone: add a [[zone]]"));
+        }
         Err(with_hint(error, name.get_ref(), zones.iter().map(|zone| zone.name.as_str())))
     }
 
@@ -231,6 +234,8 @@ impl Loader<'_> {
             names.iter().map(named).collect()
         };
         let directory = self.path.parent().unwrap_or_else(|| Path::new(""));
+        let files = entry.files.iter();
+        let files = files.map(|file| (directory.join(&file.get_ref().0), self.line(file.span())));
         let mut disabled = Vec::new();
         for name in &entry.disabled {
             let Some(id) = self.catalog.service_named(name.get_ref()) else {
@@ -242,7 +247,7 @@ impl Loader<'_> {
         }
         Ok(PolicyChoice {
             packs: entry.packs.as_deref().map(named),
-            files: entry.files.iter().map(|file| directory.join(&file.get_ref().0)).collect(),
+            files: files.collect(),
             disabled,
             expect: named(&entry.expect),
             auth_headers: entry.auth_headers.iter().map(|header| header.0.clone()).collect(),

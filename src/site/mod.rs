@@ -100,8 +100,8 @@ pub struct Named {
 pub struct PolicyChoice {
     /// Packs to load; `None` means every pack that needs no zones.
     pub packs: Option<Vec<Named>>,
-    /// The user's own rule files, relative to the site file already resolved.
-    pub files: Vec<PathBuf>,
+    /// The user's own rule files, each with its line; what was relative to the site file is resolved.
+    pub files: Vec<(PathBuf, usize)>,
     /// Services that are said to be off, each with its line.
     pub disabled: Vec<(ServiceId, usize)>,
     /// Matrices whose missing flows are reported.

@@ -55,7 +55,8 @@ fn every_key_of_a_site_file_is_kept() {
     let host = site.host_of(address("fd00::10")).unwrap();
     assert_eq!((host.name.as_str(), host.offset), ("gw-1", Some(1)));
     assert_eq!(host.products[1].1.as_deref(), Some("gateway"));
-    assert_eq!(site.policy.files, [PathBuf::from("our-rules.toml")]);
+    assert_eq!(site.policy.files.len(), 1);
+    assert_eq!(site.policy.files[0].0, PathBuf::from("our-rules.toml"));
     assert_eq!(site.policy.auth_headers, ["x-auth"]);
     assert_eq!(site.policy.packs.as_ref().unwrap()[0].name, "wso2");
     assert_eq!(site.policy.expect[0].line, 27);

@@ -166,8 +166,7 @@ impl Files {
         let input = u32::try_from(self.inputs.len()).expect("inputs are limited");
         self.points.enter(input, &name, self.queue.len());
         self.inputs.push(InputSummary { name, ..InputSummary::default() });
-        let stream =
-            stream.map_err(|error| Error::at_path(&path, format!("cannot be opened: {error}")))?;
+        let stream = stream.map_err(|error| Error::unread(&path, &error))?;
         let reader = Reader::new(path, stream, self.block_len);
         self.current = Some(Current { reader, found, read_before });
         Ok(())

@@ -56,7 +56,7 @@ pub(super) fn import(file: &Path, product: Option<&str>) -> Result<String> {
 }
 
 fn read(file: &Path) -> Result<String> {
-    let failed = |error: std::io::Error| Error::at_path(file, error.to_string());
+    let failed = |error: std::io::Error| Error::unread(file, &error);
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
         std::io::stdin().lock().take(LIST_BYTES_MAX + 1).read_to_end(&mut bytes)
@@ -187,7 +187,7 @@ fn write(imported: &Imported, id: &str, source: &str) -> String {
         quoted(&format!("Ports of {source}")),
     );
     for (line, content) in &imported.left_out {
-        let content = quoted(content);
+        let content = quoted(&spaced(content));
         writeln!(text, "# Line {line} left out, no TCP or UDP port: {content}")
             .expect("a String takes all");
     }
@@ -230,7 +230,7 @@ fn write_entry(text: &mut String, entry: &Entry, id: &str, source: &str) {
         guess.1,
         guess.2,
         quoted(source),
-        quoted(&entry.printed.split_whitespace().collect::<Vec<_>>().join(" ")),
+        quoted(&spaced(&entry.printed)),
     )
     .expect("a String takes all");
 }
@@ -274,6 +274,11 @@ fn slug(name: &str) -> String {
     }
     let slug = slug.trim_end_matches('-');
     if slug.is_empty() { "service".to_owned() } else { slug.to_owned() }
+}
+
+/// Returns a line with one space where it has tabs or several.
+fn spaced(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Writes a TOML basic string (TOML 1.0, "String").

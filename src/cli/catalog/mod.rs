@@ -71,9 +71,9 @@ enum Command {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
-    /// Explain one service
+    /// Explain one service; list the services of one product
     Explain {
-        /// Its id, such as wso2-api-manager-4/gateway-http, or the part behind the slash
+        /// Its id, such as wso2-api-manager-4/gateway-http, the part behind the slash, or a product
         #[arg(value_name = "SERVICE")]
         service: String,
     },

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::layout::{labelled, table};
-use super::list::{endpoint_text, port_of, speaks};
+use super::list::{Filter, endpoint_text, list, port_of, speaks};
 use super::record::{How, RowRecord, transport_name};
 use super::{Endpoint, Format, unknown};
 use crate::catalog::{
-    Candidate, Catalog, Direction, Lifecycle, OffsetBehaviour, Port, Service, Status,
+    Candidate, Catalog, Direction, Lifecycle, OffsetBehaviour, Port, ProductId, Service, Status,
 };
 use crate::error::{Printable, Result};
 use crate::packet::Transport;
@@ -204,7 +204,8 @@ fn write_source(text: &mut String, service: &Service, width: usize) {
     }
 }
 
-/// Explains the service of an id, or every service whose name behind the slash is the one given.
+/// Explains the service of an id, or every service whose name behind the slash is the one given; of a product,
+/// lists its services.
 pub(super) fn explain(
     catalog: &Catalog,
     name: &str,
@@ -219,12 +220,16 @@ pub(super) fn explain(
         catalog.services().iter().filter(is_it).collect()
     };
     if services.is_empty() {
+        if let Some(product) = catalog.product_named(name) {
+            return explain_product(catalog, product, offset, format, width);
+        }
         let known = catalog
             .services()
             .iter()
-            .flat_map(|service| [Some(service.id.as_str()), local(service)]);
+            .flat_map(|service| [Some(service.id.as_str()), local(service)])
+            .chain(catalog.products().iter().map(|product| Some(product.id.as_str())));
         let otherwise = "`portreeve catalog list` names all of them";
-        return Err(unknown("service", name, known.flatten(), otherwise));
+        return Err(unknown("service or product", name, known.flatten(), otherwise));
     }
     let mut text = String::new();
     for service in services {
@@ -244,6 +249,24 @@ pub(super) fn explain(
         }
     }
     Ok(text)
+}
+
+/// Lists the services of a product with their ports, behind what the product is.
+fn explain_product(
+    catalog: &Catalog,
+    id: ProductId,
+    offset: Option<u16>,
+    format: Format,
+    width: usize,
+) -> Result<String> {
+    let product = catalog.product(id);
+    let mut text = String::new();
+    if format == Format::Text {
+        let about = format!("{}, {} ({})", product.vendor, product.versions, product.lifecycle);
+        labelled(&mut text, width, 0, &format!("{}: ", product.id), &about);
+    }
+    let services = Filter { product: Some(id), role: None, port: None, offset };
+    Ok(text + &list(catalog, &services, format, width)?)
 }
 
 /// Returns the part of an id behind the slash.

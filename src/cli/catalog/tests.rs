@@ -302,3 +302,23 @@ fn the_answer_goes_to_the_writer() {
     run(&args, &mut out).unwrap();
     assert!(String::from_utf8(out).unwrap().starts_with("8280/tcp\n"));
 }
+
+#[test]
+fn a_line_that_is_left_out_has_spaces_for_its_tabs() {
+    let (text, _) = imported("services", "http 80/tcp\nrtmp\t\t1/ddp\t# Routing\n");
+    assert!(text.contains("# Line 2 left out, no TCP or UDP port: \"rtmp 1/ddp"), "{text}");
+    assert!(!text.contains("\\U00000009"), "{text}");
+}
+
+#[test]
+fn a_product_is_explained_by_its_services() {
+    let text = answered(&["explain", "wso2-api-manager-4"]).unwrap();
+    assert!(text.starts_with("wso2-api-manager-4: "), "{text}");
+    assert!(text.contains("  8280/tcp  gateway-http  "), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let listed = answered(&["list", "--product", "wso2-api-manager-4", "--format", "ndjson"]);
+    let line = ["explain", "wso2-api-manager-4", "--format", "ndjson"];
+    assert_eq!(answered(&line).unwrap(), listed.unwrap());
+    let error = answered(&["explain", "wso2-api-manger-4"]).unwrap_err();
+    assert_eq!(error.hint_text(), Some("did you mean `wso2-api-manager-4`?"));
+}

@@ -6,11 +6,11 @@ use super::view::View;
 use super::{Join, Seen, Setting};
 use crate::packet::At;
 use crate::policy::{
-    DisabledRun, EvidenceNote, Finding, FindingKind, MatrixRun, Note, PortProof, PortState, Reach,
-    Subject, TokenUse,
+    DisabledRun, EvidenceNote, Finding, FindingKind, MatrixRun, NO_ZONES, Note, PortProof,
+    PortState, Reach, Subject, TokenUse,
 };
 use crate::report::record::{RowRecord, RowStatus};
-use crate::report::summary::{DisabledRecord, NotExercised, ZonePair, ZoneTotals};
+use crate::report::summary::{DisabledRecord, NotExercised, ZONES_UNKNOWN, ZonePair, ZoneTotals};
 
 /// What is gathered over all flows of a run.
 pub(super) struct Across {
@@ -199,9 +199,15 @@ impl Join<'_> {
     /// Returns what the capture could not prove.
     pub(super) fn not_exercised(&self, seen: &Seen) -> Vec<NotExercised> {
         let mut all = Vec::new();
-        if self.setting.site.zones().is_empty() {
-            let detail = "unknown, since no site file names any: no traffic between them is judged";
-            all.push(NotExercised { subject: "zones".to_owned(), detail: detail.to_owned() });
+        let site = self.setting.site;
+        if site.policy.packs.is_some() || !site.zones().is_empty() {
+            all.extend(self.setting.policy.packs_off().map(|name| NotExercised {
+                subject: format!("pack {name}"),
+                detail: "off, since the site file's `packs` does not name it".to_owned(),
+            }));
+        }
+        if site.zones().is_empty() {
+            all.push(self.zones_unknown());
         }
         for matrix in self.setting.policy.matrices() {
             if let Some(why) = matrix.skipped.filter(|_| matrix.judged || matrix.expected) {
@@ -216,6 +222,21 @@ impl Join<'_> {
         }));
         all.extend(seen.findings.unused(self.setting.policy, self.setting.site));
         all
+    }
+
+    fn zones_unknown(&self) -> NotExercised {
+        let rules = self.setting.policy.rules().iter();
+        let waiting = match rules.filter(|rule| rule.skipped == Some(NO_ZONES)).count() {
+            0 => String::new(),
+            1 => ", and 1 rule judges nothing".to_owned(),
+            more => format!(", and {more} rules judge nothing"),
+        };
+        NotExercised {
+            subject: ZONES_UNKNOWN.to_owned(),
+            detail: format!(
+                "unknown, since no site file names any: no traffic between them is judged{waiting}"
+            ),
+        }
     }
 
     /// Returns what was proved of each transport that the site declares disabled.

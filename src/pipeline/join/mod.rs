@@ -34,6 +34,7 @@ use crate::report::summary::{Provenance, RunRecord, Summary, Totals as TotalsRec
 use crate::site::Site;
 
 use super::Gathered;
+use super::ledger::PointLedger;
 use super::outputs::Outputs;
 use across::Across;
 pub use carried::Carried;
@@ -248,19 +249,19 @@ impl<'a> Join<'a> {
             timeline: seen.findings.timeline(),
             disabled: self.disabled_records(&seen.across),
             baseline_gone: self.setting.past.gone(|host| self.hosts.is_known(host)),
-            warnings: self.warnings(seen),
+            warnings: self.warnings(seen, &ledger.total()),
             provenance,
             run: None,
         }
     }
 
-    fn warnings(&self, seen: &Seen) -> Vec<String> {
+    fn warnings(&self, seen: &Seen, total: &PointLedger) -> Vec<String> {
         let decoder = &self.gathered.front.decoder;
-        let mut warnings: Vec<String> = decoder
-            .unknown_links()
-            .iter()
-            .map(|link| format!("link type {} is not read: its frames are stopped", link.0))
-            .collect();
+        let mut warnings: Vec<String> = nothing_judged(total).into_iter().collect();
+        let links = decoder.unknown_links().iter();
+        warnings.extend(
+            links.map(|link| format!("link type {} is not read: its frames are stopped", link.0)),
+        );
         if decoder.encaps_folded() > 0 {
             warnings.push(format!(
                 "{} frames came in VLANs or tunnels beyond the limit: their flows may be merged",
@@ -311,6 +312,21 @@ impl<'a> Join<'a> {
         let start = starts[input as usize..].iter().rfind(|start| **start <= running);
         running - start.copied().unwrap_or(1) + 1
     }
+}
+
+/// Says why there was nothing to judge, where there was nothing: that no rule was broken in it is no proof.
+fn nothing_judged(total: &PointLedger) -> Option<String> {
+    let why = match (total.received, total.filtered) {
+        _ if total.classified + total.unclassified > 0 => return None,
+        (0, _) => "no packet was read: see whether what captures works",
+        (received, filtered) if received == filtered => {
+            "the filter or the time span left no packet: see whether it is meant so"
+        }
+        _ => {
+            "no packet is part of a connection or an exchange: see whether the right traffic was captured"
+        }
+    };
+    Some(format!("nothing was judged, since {why}"))
 }
 
 /// Returns the time that a record without a time of its own bears: the run's last packet.

@@ -35,6 +35,8 @@ pub(super) struct Findings {
     rules: BTreeMap<String, Group>,
     suppressed: BTreeMap<(String, Pair), Suppressed>,
     unchanged: u64,
+    /// All that suppressions accept, beyond what is kept of them too.
+    accepted: u64,
     /// Counts that went out before they were final, by flow and rule.
     open: HashMap<(u64, u32), u64>,
     pairs: usize,
@@ -100,6 +102,7 @@ impl Findings {
         let sum = self.settled(alert, live);
         let pair = (alert.envelope.initiator.ip(), alert.envelope.responder);
         if let Some(suppression) = alert.suppression {
+            self.accepted += sum.flows;
             let key = (alert.rule.id.clone(), pair);
             if self.suppressed.len() < PAIRS_MAX || self.suppressed.contains_key(&key) {
                 let known = self.suppressed.entry(key).or_insert_with(|| Suppressed {
@@ -194,11 +197,20 @@ impl Findings {
         }
     }
 
+    /// Returns how many findings the baseline has.
+    pub(super) fn unchanged(&self) -> u64 {
+        self.unchanged
+    }
+
+    /// Returns how many findings suppressions accept.
+    pub(super) fn suppressed(&self) -> u64 {
+        self.accepted
+    }
+
     /// Writes what was found and accepted before.
     pub(super) fn write_accepted(&self, page: &mut Page) {
         if !self.suppressed.is_empty() {
-            let flows = self.suppressed.values().map(|known| known.sum.flows).sum();
-            page.heading("Suppressed", &counted(flows, "finding"));
+            page.heading("Suppressed", &counted(self.accepted, "finding"));
             for ((rule, pair), known) in self.suppressed.iter().take(LIST_MAX) {
                 let Suppressed { sum, suppression } = known;
                 let line = format!(

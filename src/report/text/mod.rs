@@ -8,6 +8,7 @@ mod findings;
 mod page;
 mod sections;
 mod seen;
+mod verdict;
 
 use std::io::{self, Write};
 
@@ -111,7 +112,7 @@ impl Sink for Text {
     fn finish(&mut self, summary: &Summary) -> io::Result<()> {
         let mut page = Page::new(self.options.width, self.options.color);
         let clock = Clock::of(summary);
-        sections::verdict(&mut page, summary, &self.findings, clock);
+        verdict::write(&mut page, summary, &self.findings, clock);
         self.findings.write(&mut page, clock);
         self.findings.write_accepted(&mut page);
         sections::baseline_gone(&mut page, summary);

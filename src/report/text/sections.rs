@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anstyle::{AnsiColor, Style};
 
-use super::findings::{Findings, more};
+use super::findings::more;
 use super::page::{ARROW, BOLD, Bytes, DIM, Grid, Grouped, Page, counted, prose};
 use super::{Clock, LIST_MAX};
+use crate::policy::NO_ZONES;
 use crate::report::record::{HostRecord, PortRecord, RowRecord, RowStatus};
-use crate::report::summary::{Ledger, Outcome, Rtt, Summary, Traffic, ZonePair};
+use crate::report::summary::{Ledger, Rtt, Summary, Traffic, ZONES_UNKNOWN, ZonePair};
 use crate::report::time::{Readable, Span};
 
 /// Zones that a matrix can show side by side; more become a list.
@@ -16,57 +17,6 @@ const ZONES_ACROSS_MAX: usize = 12;
 
 /// Ports shown of one host and state.
 const PORTS_SHOWN: usize = 12;
-
-/// Writes the verdict: what a reader at three in the morning needs.
-pub(super) fn verdict(page: &mut Page, summary: &Summary, findings: &Findings, clock: Clock) {
-    let verdict = &summary.verdict;
-    let by_severity = findings.by_severity();
-    let broken: u64 = by_severity.iter().map(|(_, count)| count).sum();
-    let severities: Vec<String> = by_severity
-        .iter()
-        .map(|(severity, count)| format!("{} {}", Grouped(*count), severity.name()))
-        .collect();
-    let found = match broken {
-        0 => "No rule was broken.".to_owned(),
-        _ => format!(
-            "{} broken: {}; {}.",
-            counted(broken, "rule"),
-            prose(&severities),
-            counted(findings.total(), "finding")
-        ),
-    };
-    let threshold = verdict.fail_on.name();
-    let (style, tail) = match verdict.result {
-        Outcome::Pass => (AnsiColor::Green, format!("Nothing is {threshold} or worse.")),
-        Outcome::Findings => (AnsiColor::Red, String::new()),
-        Outcome::Inconclusive => (
-            AnsiColor::Yellow,
-            format!(
-                "Nothing is {threshold} or worse, but something could hide it: see \"Not proved\"."
-            ),
-        ),
-    };
-    let label = format!("{}  ", verdict.result.name().to_uppercase());
-    page.labelled(0, &label, style.on_default().bold(), format!("{found} {tail}").trim_end());
-    let indent = label.len();
-    if verdict.result == Outcome::Findings && !verdict.reasons.is_empty() {
-        page.paragraph(indent, "Inconclusive as well: more could be hidden, see \"Not proved\".");
-    }
-    let totals = &summary.totals;
-    let mut scope = vec![
-        counted(summary.provenance.inputs.len() as u64, "input"),
-        counted(summary.ledger.total.received, "packet"),
-        counted(totals.traffic.flows, "flow"),
-    ];
-    if let (Some(start), Some(end)) = (totals.start, totals.end) {
-        let span = Span(end.since(start));
-        scope.push(format!("{} to {} UTC ({span})", Readable(start), clock.show(end)));
-    }
-    page.paragraph(indent, &scope.join(", "));
-    for warning in summary.warnings.iter().take(LIST_MAX) {
-        page.labelled(indent, "warning: ", AnsiColor::Yellow.on_default(), warning);
-    }
-}
 
 /// Writes what the baseline has and the run does not.
 pub(super) fn baseline_gone(page: &mut Page, summary: &Summary) {
@@ -87,11 +37,7 @@ pub(super) fn baseline_gone(page: &mut Page, summary: &Summary) {
 /// Writes what could hide something, and what the capture did not show.
 pub(super) fn not_proved(page: &mut Page, summary: &Summary) {
     let verdict = &summary.verdict;
-    let skipped: Vec<_> = summary
-        .rules
-        .iter()
-        .filter_map(|rule| Some((rule.rule.id.as_str(), rule.skipped.as_deref()?)))
-        .collect();
+    let skipped = skipped(summary);
     if !verdict.reasons.is_empty() {
         page.heading("Not proved", "this could hide a finding");
         for reason in &verdict.reasons {
@@ -117,6 +63,17 @@ pub(super) fn not_proved(page: &mut Page, summary: &Summary) {
         page.paragraph(2, &format!("{rule}: {why}"));
     }
     more(page, skipped.len());
+}
+
+/// Returns the rules that were not judged, and why; those that wait for zones are one line where none are known.
+fn skipped(summary: &Summary) -> Vec<(&str, &str)> {
+    let open = &summary.verdict.not_exercised;
+    let folded = open.iter().any(|open| open.subject == ZONES_UNKNOWN);
+    let rules = summary.rules.iter();
+    rules
+        .filter_map(|rule| Some((rule.rule.id.as_str(), rule.skipped.as_deref()?)))
+        .filter(|(_, why)| !folded || *why != NO_ZONES)
+        .collect()
 }
 
 /// Writes what was proved of the transports that are said to be off.
