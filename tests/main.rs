@@ -19,6 +19,7 @@ mod hosts;
 mod injection;
 #[cfg(feature = "live")]
 mod live;
+mod mistakes;
 mod mutations;
 #[cfg(feature = "live")]
 mod net;

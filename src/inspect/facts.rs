@@ -391,6 +391,8 @@ pub struct Facts {
     pub protocol: Option<Protocol>,
     /// The side that content shows to be the initiator.
     pub initiator: Option<Side>,
+    /// What the other side answered in.
+    pub answer: super::Answer,
     /// The packet in which the protocol was recognised.
     pub recognised: Option<At>,
     /// Evidence, one entry a kind.

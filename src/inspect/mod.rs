@@ -4,6 +4,7 @@
 //! secret: what a parser saw leaves it as a keyed [`Fingerprint`](secret::Fingerprint) or not at all.
 
 pub mod amqp;
+mod answer;
 mod ber;
 mod bytes;
 mod cassandra;
@@ -48,6 +49,7 @@ mod tunnel;
 mod websocket;
 
 use crate::packet::{At, Side};
+pub use answer::Answer;
 pub use facts::{Evidence, EvidenceKind, Facts, Protocol, Uninspected};
 pub use inspection::Inspection;
 use secret::Fingerprinter;
