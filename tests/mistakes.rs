@@ -96,3 +96,55 @@ fn server_speaks_http() -> [Said; 2] {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
     [Said::Client(request("/orders", "")), Said::Server(answer)]
 }
+
+/// Returns text as Java writes it.
+fn utf(text: &str) -> Vec<u8> {
+    [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
+}
+
+/// Returns the opening of JRMP by both ends.
+fn jrmp() -> Vec<Said> {
+    let ack = [&[0x4e][..], &utf(CLIENT), &40_000_u32.to_be_bytes()].concat();
+    vec![
+        Said::Client(b"JRMI\0\x02\x4b".to_vec()),
+        Said::Server(ack),
+        Said::Client([utf(CLIENT), vec![0; 4]].concat()),
+    ]
+}
+
+/// Returns how a client asks a registry, which names an endpoint.
+fn lookup(host: &str, port: u32) -> Vec<Said> {
+    let registry = 0x4415_4dc9_d4e6_3bdf_u64.to_be_bytes();
+    let head = [&b"\x50\xac\xed\0\x05\x77\x22"[..], &[0; 22], &2_u32.to_be_bytes(), &registry];
+    let ask = [&head.concat()[..], &[0x74], &utf("jmxrmi")].concat();
+    let reference =
+        [utf("UnicastRef"), utf(host), port.to_be_bytes().to_vec(), vec![0x11; 22], vec![1]];
+    let reference = reference.concat();
+    let stub = [
+        &b"\x51\xac\xed\0\x05\x77\x0f\x01"[..],
+        &[2; 14],
+        b"\x73\x72",
+        &utf("javax.management.remote.rmi.RMIServerImpl_Stub"),
+        &[0, 0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 0x78, 0x70, 0x77],
+        &[u8::try_from(reference.len()).unwrap()],
+        &reference,
+        b"\x78",
+    ];
+    let mut talk = jrmp();
+    talk.extend([Said::Client(ask), Said::Server(stub.concat())]);
+    talk
+}
+
+#[test]
+fn a_name_that_a_registry_gave_is_not_every_host_with_that_port() {
+    let mut wire = Wire::default();
+    wire.connection(CLIENT, &port(9999), &lookup("gw.example.org", 443));
+    wire.connection(CLIENT, "203.0.113.80:443", &server_speaks_http());
+    wire.spoken(CLIENT, "203.0.113.81:443", "tls");
+    wire.connection(CLIENT, "203.0.113.82:443", &jrmp());
+    let records = analyze(&wire);
+    let services = services(&records);
+    let bases: Vec<&str> = services[1..].iter().map(|(_, _, basis)| basis.as_str()).collect();
+    assert_eq!(bases, ["port", "port", "learned"]);
+    assert!(findings(&records).contains(&("plaintext-on-tls-port".to_owned(), 443)));
+}
