@@ -130,7 +130,7 @@ pub enum EvidenceKind {
     DigestCredentials,
     /// A request presents credentials to a proxy (RFC 9110 §11.7.1).
     ProxyCredentials,
-    /// A request presents an API key: header or query `apikey`.
+    /// A request presents an API key: WSO2's `apikey`, or the id and secret of API Connect's clients.
     ApiKey,
     /// A request presents an `Internal-Key`.
     InternalKey,
@@ -140,7 +140,7 @@ pub enum EvidenceKind {
     TokenIssued,
     /// A form body carries a user's password for a token (RFC 6749 §4.3).
     PasswordGrant,
-    /// A form body carries a client's secret (RFC 6749 §2.3.1).
+    /// A form body, or OAuth's query, carries a client's secret (RFC 6749 §2.3.1).
     ClientSecret,
     /// A request carries a session cookie.
     SessionCookie,

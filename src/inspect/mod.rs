@@ -5,6 +5,7 @@
 
 pub mod amqp;
 mod answer;
+mod api_connect;
 mod ber;
 mod bytes;
 mod cassandra;

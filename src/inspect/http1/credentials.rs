@@ -1,4 +1,4 @@
-//! Which credentials a request's head presents (RFC 6750 §2, RFC 7617, RFC 7616; WSO2's own headers).
+//! Which credentials a request's head presents (RFC 6750 §2, RFC 7617, RFC 7616; WSO2's and IBM's own headers).
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -8,7 +8,7 @@ use super::describe::Description;
 use super::form::percent_decoded;
 use super::head::{Framing, Method, for_each_line, is, trim};
 use crate::inspect::secret::Fingerprint;
-use crate::inspect::{Context, EvidenceKind, Facts, jwt, login};
+use crate::inspect::{Context, EvidenceKind, Facts, api_connect, jwt, login};
 use crate::packet::At;
 
 /// Longest Basic credentials whose user is looked at.
@@ -233,10 +233,11 @@ impl Presented {
         for parameter in target[query + 1..].split(|byte| *byte == b'&') {
             let Some(equals) = memchr::memchr(b'=', parameter) else { continue };
             let kind = match &*percent_decoded(&parameter[..equals]) {
-                b"access_token" => EvidenceKind::BearerToken,
-                b"apikey" => EvidenceKind::ApiKey,
-                _ => continue,
+                b"access_token" => Some(EvidenceKind::BearerToken),
+                b"apikey" => Some(EvidenceKind::ApiKey),
+                name => api_connect::in_query(name, target),
             };
+            let Some(kind) = kind else { continue };
             let value = &parameter[equals + 1..];
             let value = value.split(|byte| *byte == b'#').next().unwrap_or(value);
             let value = percent_decoded(value);
@@ -262,6 +263,7 @@ impl Presented {
             12 if is(name, b"internal-key") => EvidenceKind::InternalKey,
             13 if is(name, b"authorization") => return self.authorization(value, at, context),
             15 if is(name, b"x-jwt-assertion") => EvidenceKind::BackendJwt,
+            15 | 19 if api_connect::is_key(name) => EvidenceKind::ApiKey,
             19 if is(name, b"proxy-authorization") => {
                 let (scheme, secret) = scheme(value);
                 if is(scheme, b"basic") && !secret.is_empty() {

@@ -253,7 +253,10 @@ impl Description {
 fn is_secret(name: &[u8], named: &[String]) -> bool {
     let begins = |(at, byte): (usize, &u8)| match byte | 0x20 {
         b'a' => starts(&name[at..], b"auth"),
-        b'c' => starts(&name[at..], b"cookie"),
+        b'c' => {
+            let name = &name[at..];
+            starts(name, b"cookie") || starts(name, b"client-id") || starts(name, b"client_id")
+        }
         b'j' => starts(&name[at..], b"jwt"),
         b'k' => starts(&name[at..], b"key"),
         b'p' => starts(&name[at..], b"passw"),

@@ -87,6 +87,7 @@ fn http_streams() -> Vec<Vec<u8>> {
         "GET / HTTP/1.1\nAuthorization: Digest username=\"$\", nonce=\"$\", response=$, x=\"$\"\n\n",
         "HTTP/1.1 302 $\r\nLocation: /x#access_token=$\r\nSet-Cookie: $=$; path=/\r\n\r\n",
         "HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n\u{1}\u{16}$\u{1}\u{16}$",
+        "GET /a?client_id=$&client_secret=$ HTTP/1.1\r\nX-IBM-Client-Id: $\r\nX-IBM-Client-Secret: $\r\n\r\n",
         "CONNECT $:443 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nAuthorization: Bearer $\r\n\r\n",
         "\r\n\r\nAuthorization: Bearer $\r\n\r\n",
         "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET /?k=$ HTTP/1.1\r\n\r\n",

@@ -28,6 +28,8 @@ fn no_secret_is_in_what_is_shown() {
          User-Agent: x canary-1\r\nX-Forwarded-For: canary-1\r\nAuthorization: Bearer canary-1\r\n\r\n",
         "GET http://user:canary-1@h/p;jsessionid=canary-1?access_token=canary-1 HTTP/1.1\r\n\
          Host: u:canary-1@h\r\n\r\n",
+        "GET /canary-1 HTTP/1.1\r\nUser-Agent: canary-1\r\nX-IBM-Client-Id: canary-1\r\n\r\n",
+        "GET /canary-1?client_id=canary-1&client_secret=canary-1 HTTP/1.1\r\nHost: canary-1\r\n\r\n",
         "GET /c%61nary-1 HTTP/1.1\r\nApikey: \"canary-1\"\r\n\r\n",
         // user:canary-1
         "GET /canary-1 HTTP/1.1\r\nUser-Agent: dXNlcjpjYW5hcnktMQ==\r\n\
