@@ -27,10 +27,10 @@ fn port(port: u16) -> String {
 fn services(records: &[Value]) -> Vec<(u64, String, String)> {
     let text = |flow: &Value, field| own(flow, field).as_str().unwrap_or("").to_owned();
     let flows = of_type(records, "flow");
-    let tag = |flow: &&Value| {
+    let tag = |flow: &Value| {
         (flow["dest_port"].as_u64().unwrap(), text(flow, "service"), text(flow, "basis"))
     };
-    flows.iter().map(|flow| tag(&flow)).collect()
+    flows.iter().map(|flow| tag(flow)).collect()
 }
 
 /// Returns kind and port of each alert.
