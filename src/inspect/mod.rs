@@ -36,6 +36,7 @@ mod proxy;
 mod quic;
 pub mod redact;
 pub mod rmi;
+mod secrecy;
 pub mod secret;
 mod snmp;
 mod spark;

@@ -1,29 +1,15 @@
 //! Which credentials a request's head presents (RFC 6750 §2, RFC 7617, RFC 7616; WSO2's and IBM's own headers).
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
 use super::describe::Description;
 use super::form::percent_decoded;
 use super::head::{Framing, Method, for_each_line, is, trim};
+use crate::inspect::secrecy::basic;
 use crate::inspect::secret::Fingerprint;
 use crate::inspect::{Context, EvidenceKind, Facts, api_connect, jwt, login};
 use crate::packet::At;
 
-/// Longest Basic credentials whose user is looked at.
-const BASIC_LEN_MAX: usize = 1024;
-
 /// Longest token that is remembered to know it again.
 const KNOWN_LEN_MAX: usize = 8 << 10;
-
-/// Base64 as clients write it: with padding or without, and with stray bits at its end.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// Credentials of one head, at most one of a kind: each request counts once. Kept from request to
 /// request, as clients present one token again and again. Knows tokens, and therefore has no `Debug`.
@@ -426,15 +412,6 @@ pub(super) fn end_cut_line(line: &mut Vec<u8>) -> bool {
     line.truncate(query + last);
     line.push(b'\n');
     true
-}
-
-/// Decodes Basic credentials: `user:password`.
-pub(super) fn basic(credentials: &[u8]) -> Option<Vec<u8>> {
-    let credentials = credentials.trim_ascii();
-    if credentials.is_empty() || credentials.len() > BASIC_LEN_MAX {
-        return None;
-    }
-    BASE64.decode(credentials).ok()
 }
 
 /// Splits a credential into its scheme and what is behind it (RFC 9110 §11.4).
