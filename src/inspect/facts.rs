@@ -126,7 +126,7 @@ pub enum EvidenceKind {
     BearerToken,
     /// A request presents Basic credentials in Authorization (RFC 7617).
     BasicCredentials,
-    /// A request presents Digest credentials in Authorization (RFC 7616).
+    /// A request presents Digest credentials in Authorization (RFC 7616), or a `UsernameToken` with a digest.
     DigestCredentials,
     /// A request presents credentials to a proxy (RFC 9110 §11.7.1).
     ProxyCredentials,
@@ -146,7 +146,7 @@ pub enum EvidenceKind {
     SessionCookie,
     /// A form body logs a user in.
     FormLogin,
-    /// A SOAP message carries a `UsernameToken`.
+    /// A SOAP message carries a `UsernameToken` with a password.
     WsSecurity,
     /// A credential that ships with the product.
     DefaultCredentials,

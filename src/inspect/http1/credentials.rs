@@ -186,7 +186,8 @@ impl Presented {
         self.login(kind, &plain[..colon], password, "header", context);
     }
 
-    /// Takes a login, whose user and password may be such as a product ships with.
+    /// Takes a login, whose user and password may be such as a product ships with. A `UsernameToken` without a
+    /// password has a digest of it.
     pub(super) fn login(
         &mut self,
         kind: EvidenceKind,
@@ -195,6 +196,8 @@ impl Presented {
         place: &'static str,
         context: &Context<'_>,
     ) {
+        let is_digest = kind == EvidenceKind::WsSecurity && password.is_empty();
+        let kind = if is_digest { EvidenceKind::DigestCredentials } else { kind };
         let is_named =
             |kind| context.facts.evidence.iter().any(|e| e.kind == kind && e.user.is_some());
         let default = login::is_default(user, password).then_some(EvidenceKind::DefaultCredentials);

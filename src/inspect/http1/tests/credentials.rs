@@ -64,6 +64,19 @@ fn headers_present_what_they_are_for() {
 }
 
 #[test]
+fn a_digest_of_ws_security_counts_as_a_digest() {
+    let soap = |kind| {
+        format!(
+            "<S:Envelope><S:Header><UsernameToken><Username>admin</Username>\
+             <Password Type='x#{kind}'>admin</Password></UsernameToken></S:Header><S:Body/></S:Envelope>"
+        )
+    };
+    let found = |kind| found(&post("text/xml", &soap(kind)));
+    assert_eq!(found("PasswordDigest"), [(Kind::DigestCredentials, 1)]);
+    assert_eq!(found("PasswordText")[0], (Kind::WsSecurity, 1));
+}
+
+#[test]
 fn api_connects_clients_present_an_id_and_a_secret_as_one_key() {
     let both = "X-IBM-Client-Id: abc\r\nX-IBM-Client-Secret: def";
     assert_eq!(found(&get(both).repeat(2)), [(Kind::ApiKey, 2)]);
