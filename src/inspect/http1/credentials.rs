@@ -21,6 +21,10 @@ pub(in crate::inspect) struct Presented {
     has_line: bool,
     /// The tokens that were presented last, by kind.
     known: Vec<(EvidenceKind, Vec<u8>, Known)>,
+    /// One of them is new: it may stand in what is said of an earlier request.
+    has_new: bool,
+    /// The password of the body at hand.
+    password: Vec<u8>,
 }
 
 /// What is remembered of a token.
@@ -47,7 +51,7 @@ impl Presented {
     /// Returns the memory of what is remembered, in bytes.
     pub(in crate::inspect) fn held_bytes(&self) -> usize {
         let known = self.known.iter().map(|(_, token, _)| token.capacity() + KNOWN_COST);
-        self.found.capacity() * size_of::<Found>() + known.sum::<usize>()
+        self.found.capacity() * size_of::<Found>() + known.sum::<usize>() + self.password.capacity()
     }
 
     /// Forgets the last head.
@@ -95,9 +99,13 @@ impl Presented {
         if self.found.is_empty() {
             return firsts;
         }
+        if std::mem::take(&mut self.has_new) {
+            self.mask_earlier(facts);
+        }
+        let Self { found, known, password, .. } = self;
         let mut describe = Some(describe);
         let mut shown = None;
-        for found in self.found.drain(..) {
+        for found in found.drain(..) {
             let evidence = facts.observe(found.kind, at, found.secret);
             if evidence.user.is_none() {
                 evidence.user = found.user;
@@ -107,13 +115,27 @@ impl Presented {
             }
             if evidence.http.is_none() {
                 if let Some(describe) = describe.take() {
-                    shown = Some(describe().shown());
+                    let mut description = describe();
+                    // Other requests of the connection presented these.
+                    for secret in known.iter().map(|(_, token, _)| token).chain([&*password]) {
+                        description.secret(secret);
+                    }
+                    shown = Some(description.shown());
                 }
                 evidence.http = shown.as_ref().map(|shown| Box::new(shown.in_place(found.place)));
                 firsts.add(found.kind);
             }
         }
         firsts
+    }
+
+    /// Masks what is presented now in what was said of earlier requests.
+    fn mask_earlier(&self, facts: &mut Facts) {
+        for http in facts.evidence.iter_mut().filter_map(|evidence| evidence.http.as_deref_mut()) {
+            for (_, token, _) in &self.known {
+                http.mask(token);
+            }
+        }
     }
 
     /// Takes a credential that is counted, and of which nothing more is known.
@@ -154,6 +176,7 @@ impl Presented {
                 exp: jwt.as_ref().and_then(|jwt| jwt.exp),
             };
             if token.len() <= KNOWN_LEN_MAX {
+                self.has_new = true;
                 let at = place_of.unwrap_or(self.known.len());
                 if place_of.is_none() {
                     self.known.push((kind, Vec::new(), known));
@@ -196,6 +219,9 @@ impl Presented {
         place: &'static str,
         context: &Context<'_>,
     ) {
+        if kind == EvidenceKind::WsSecurity {
+            self.password = password.to_vec();
+        }
         let is_digest = kind == EvidenceKind::WsSecurity && password.is_empty();
         let kind = if is_digest { EvidenceKind::DigestCredentials } else { kind };
         let is_named =

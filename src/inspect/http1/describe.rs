@@ -3,7 +3,7 @@
 use super::credentials::is_named;
 use super::form::percent_decoded;
 use super::head::{for_each_line, is, trim};
-use crate::inspect::http_context::{HttpContext, Writer};
+use crate::inspect::http_context::{HttpContext, MASK, Writer};
 use crate::inspect::{jwt, secrecy};
 
 /// Characters of a request's text that a finding shows.
@@ -17,9 +17,6 @@ const SECRETS_MAX: usize = 64;
 
 /// Bytes of a head that room is made for at once.
 const KEPT_LEN: usize = 1 << 10;
-
-/// What stands in the place of a secret.
-const MASK: &str = "(masked)";
 
 /// Collects what a finding shows of a request. Holds secrets while it does, and therefore has no `Debug`.
 #[derive(Default, Clone)]
