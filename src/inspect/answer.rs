@@ -68,14 +68,14 @@ mod tests {
         assert_eq!(answer(b"\x15\x03\x03\0\x02\x02\x0a", true), Answer::In(Protocol::Tls));
         assert_eq!(answer(b"HTTP/1.1 400 Bad Request\r\n", true), Answer::In(Protocol::Http));
         assert_eq!(answer(b"AMQP\0\0\x09\x01", true), Answer::In(Protocol::Amqp));
-        assert_eq!(answer(b"SSH-2.0-x\r\n", false), Answer::In(Protocol::Ssh));
+        assert_eq!(answer(b"SSH-2.0-x\r\n", true), Answer::In(Protocol::Ssh));
     }
 
     #[test]
-    fn what_is_no_beginning_tells_nothing() {
+    fn what_is_no_answer_is_foreign_only_at_the_beginning() {
         assert_eq!(answer(b"?????", true), Answer::Foreign);
         assert_eq!(answer(b"?????", false), Answer::Unclear);
         assert_eq!(answer(b"HT", true), Answer::Unclear);
-        assert_eq!(answer(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n", true), Answer::Unclear);
+        assert_eq!(answer(b"GET / HTTP/1.1\r\nHost: gw\r\n\r\n", true), Answer::Foreign);
     }
 }
