@@ -59,7 +59,7 @@ mod tests {
     use crate::inspect::testing::SERVER;
 
     fn answer(bytes: &[u8], from_first: bool) -> Answer {
-        let start = Start { bytes, from_first, other: &[], ports: [8243, 50_000], ended: false };
+        let start = Start { bytes, from_first, other: &[], ports: [8243, 50_000], ended: true };
         look(SERVER, &start, Some(Protocol::Http))
     }
 

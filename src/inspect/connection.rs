@@ -353,7 +353,8 @@ impl StreamSink for Reading<'_, '_> {
                     let is_whole = facts.uninspected.is_empty();
                     let from_first = is_whole && self.starts[side.index()].is_some();
                     let ports = ports_of(side, self.ports);
-                    let start = Start { bytes, from_first, other: &[], ports, ended: false };
+                    // A server may greet whoever comes, and wait.
+                    let start = Start { bytes, from_first, other: &[], ports, ended: true };
                     self.context.facts.answer = answer::look(side, &start, facts.protocol);
                 }
                 let progress = inspection.data(side, at, bytes, self.context);
