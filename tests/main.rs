@@ -21,6 +21,7 @@ mod injection;
 mod inputs;
 #[cfg(feature = "live")]
 mod live;
+mod mistakes;
 mod mutations;
 #[cfg(feature = "live")]
 mod net;

@@ -206,7 +206,7 @@ fn record(kind: u8, message: &[u8]) -> Vec<u8> {
 }
 
 /// Returns a ClientHello that offers TLS 1.3 and 1.2 (RFC 8446 §4.1.2).
-fn client_hello() -> Vec<u8> {
+pub(crate) fn client_hello() -> Vec<u8> {
     let name = counted(2, &[&[0][..], &counted(2, b"gw.example.com")].concat());
     let versions = counted(1, &[3, 4, 3, 3]);
     let extensions = [&[0, 0][..], &counted(2, &name), &[0, 43], &counted(2, &versions)].concat();

@@ -37,6 +37,9 @@ impl<'a> Element<'a> {
 /// Largest tag of one byte: above, the number goes on in the next one.
 const TAG_LONG: u8 = 0x1f;
 
+/// Bytes that a length is written in at most: liblber takes as many as a long has.
+const LEN_BYTES_MAX: usize = 8;
+
 /// Returns the element that the bytes begin with.
 pub(super) fn first(bytes: &[u8]) -> Look<Element<'_>> {
     let tag = *bytes.first().or_short()?;
@@ -45,10 +48,13 @@ pub(super) fn first(bytes: &[u8]) -> Look<Element<'_>> {
     let (len, header_len) = if short < 0x80 {
         (usize::from(short), 2)
     } else {
-        // 0x80 would be the indefinite form; four bytes are more than any message has.
+        // 0x80 would be the indefinite form.
         let count = usize::from(short & 0x7f);
-        ensure((1..=4).contains(&count))?;
-        let digits = bytes.get(2..2 + count).or_short()?;
+        ensure((1..=LEN_BYTES_MAX).contains(&count))?;
+        // Four bytes are more than any message has: what is before them is zero.
+        let zeros = bytes.get(2..2 + count.saturating_sub(4)).or_short()?;
+        ensure(zeros.iter().all(|byte| *byte == 0))?;
+        let digits = bytes.get(2 + zeros.len()..2 + count).or_short()?;
         let len = digits.iter().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte));
         (usize::try_from(len).map_err(|_| Fault::Bad)?, 2 + count)
     };
@@ -127,6 +133,10 @@ mod tests {
         let long = first(&long).unwrap_or_else(|_| panic!("an element"));
         assert_eq!((long.len, long.header_len), (3, 6));
         assert_eq!(long.open().number(tag::INTEGER), Ok(5));
+        let longer = [0x30, 0x85, 0, 0, 0, 0, 3, 2, 1, 5];
+        let longer = first(&longer).unwrap_or_else(|_| panic!("an element"));
+        assert_eq!((longer.len, longer.header_len, longer.is_whole()), (3, 7, true));
+        assert!(matches!(first(&[0x30, 0x85, 1, 0, 0, 0, 3]), Err(Fault::Bad)));
         assert!(matches!(first(&[0x30, 0x80]), Err(Fault::Bad)));
         assert!(matches!(first(&[0x30, 0x82, 1]), Err(Fault::Short)));
     }

@@ -4,6 +4,7 @@
 //! are kept (bounded) and offered to the prober; then they are replayed, piece by piece, so that
 //! evidence points to the packet that brought it.
 
+use super::answer::{self, Answer};
 use super::opening::{Opening, OpeningState};
 use super::probe::{Outcome, Prober, START_LEN_MAX, Start};
 use super::proxy::{self, Lead};
@@ -347,6 +348,15 @@ impl StreamSink for Reading<'_, '_> {
     fn data(&mut self, side: Side, at: At, bytes: &[u8]) {
         match self.reader {
             Reader::Reading(inspection) => {
+                let facts = &*self.context.facts;
+                if facts.answer == Answer::Unheard && facts.initiator == Some(side.other()) {
+                    let is_whole = facts.uninspected.is_empty();
+                    let from_first = is_whole && self.starts[side.index()].is_some();
+                    let ports = ports_of(side, self.ports);
+                    // A server may greet whoever comes, and wait.
+                    let start = Start { bytes, from_first, other: &[], ports, ended: true };
+                    self.context.facts.answer = answer::look(side, &start, facts.protocol);
+                }
                 let progress = inspection.data(side, at, bytes, self.context);
                 self.follow(progress);
             }

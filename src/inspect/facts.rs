@@ -126,11 +126,11 @@ pub enum EvidenceKind {
     BearerToken,
     /// A request presents Basic credentials in Authorization (RFC 7617).
     BasicCredentials,
-    /// A request presents Digest credentials in Authorization (RFC 7616).
+    /// A request presents Digest credentials in Authorization (RFC 7616), or a `UsernameToken` with a digest.
     DigestCredentials,
     /// A request presents credentials to a proxy (RFC 9110 §11.7.1).
     ProxyCredentials,
-    /// A request presents an API key: header or query `apikey`.
+    /// A request presents an API key: WSO2's `apikey`, or the id and secret of API Connect's clients.
     ApiKey,
     /// A request presents an `Internal-Key`.
     InternalKey,
@@ -140,13 +140,13 @@ pub enum EvidenceKind {
     TokenIssued,
     /// A form body carries a user's password for a token (RFC 6749 §4.3).
     PasswordGrant,
-    /// A form body carries a client's secret (RFC 6749 §2.3.1).
+    /// A form body, or OAuth's query, carries a client's secret (RFC 6749 §2.3.1).
     ClientSecret,
     /// A request carries a session cookie.
     SessionCookie,
     /// A form body logs a user in.
     FormLogin,
-    /// A SOAP message carries a `UsernameToken`.
+    /// A SOAP message carries a `UsernameToken` with a password.
     WsSecurity,
     /// A credential that ships with the product.
     DefaultCredentials,
@@ -391,6 +391,8 @@ pub struct Facts {
     pub protocol: Option<Protocol>,
     /// The side that content shows to be the initiator.
     pub initiator: Option<Side>,
+    /// What the other side answered in.
+    pub answer: super::Answer,
     /// The packet in which the protocol was recognised.
     pub recognised: Option<At>,
     /// Evidence, one entry a kind.

@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use super::secrecy::SECRET_LEN_MIN;
+
+/// What stands in the place of a secret.
+pub(super) const MASK: &str = "(masked)";
+
 /// Whose request it was, where it went and how it was answered. Text as on the wire, cut, not escaped.
 ///
 /// The texts lie one behind another in one allocation, as a million flows may have them; whatever one request
@@ -52,6 +57,23 @@ impl HttpContext {
     /// Returns the same for a credential in another place.
     pub(super) fn in_place(&self, place: &'static str) -> Self {
         Self { place, ..self.clone() }
+    }
+
+    /// Masks a secret that another request presented, where it stands in a text.
+    pub(super) fn mask(&mut self, secret: &[u8]) {
+        // A shorter one is too often part of something else; texts that were cut may hold a part of a longer one.
+        let Some(secret) = str::from_utf8(secret).ok().filter(|it| it.len() >= SECRET_LEN_MIN)
+        else {
+            return;
+        };
+        if !self.text.contains(secret) {
+            return;
+        }
+        let mut writer = Writer::new();
+        for index in 0..=self.ends.len() {
+            writer.next(|out| out.push_str(&self.text(index).replace(secret, MASK)));
+        }
+        *self = Self { place: self.place, status: self.status, ..writer.end() };
     }
 
     fn text(&self, index: usize) -> &str {
@@ -106,5 +128,22 @@ mod tests {
         assert_eq!(texts, ["GET", "", "/ä"]);
         assert_eq!([context.forwarded_for(), context.user_agent()], ["10.0.0.1", "curl"]);
         assert_eq!(HttpContext::default().user_agent(), "");
+    }
+
+    #[test]
+    fn a_secret_goes_and_the_other_texts_stay() {
+        let mut writer = Writer::new();
+        for text in ["GET", "gw", "/a/secret-1/b", "10.0.0.1", "x secret-1"] {
+            writer.next(|out| out.push_str(text));
+        }
+        let mut context = HttpContext { place: "query", status: Some(200), ..writer.end() };
+        let before = context.clone();
+        context.mask(b"other-1");
+        context.mask(b"gw");
+        assert_eq!(context, before);
+        context.mask(b"secret-1");
+        assert_eq!((context.host(), context.path()), ("gw", "/a/(masked)/b"));
+        assert_eq!((context.forwarded_for(), context.user_agent()), ("10.0.0.1", "x (masked)"));
+        assert_eq!((context.place, context.status), ("query", Some(200)));
     }
 }

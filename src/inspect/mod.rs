@@ -4,6 +4,8 @@
 //! secret: what a parser saw leaves it as a keyed [`Fingerprint`](secret::Fingerprint) or not at all.
 
 pub mod amqp;
+mod answer;
+mod api_connect;
 mod ber;
 mod bytes;
 mod cassandra;
@@ -34,6 +36,7 @@ mod proxy;
 mod quic;
 pub mod redact;
 pub mod rmi;
+mod secrecy;
 pub mod secret;
 mod snmp;
 mod spark;
@@ -48,6 +51,7 @@ mod tunnel;
 mod websocket;
 
 use crate::packet::{At, Side};
+pub use answer::Answer;
 pub use facts::{Evidence, EvidenceKind, Facts, Protocol, Uninspected};
 pub use inspection::Inspection;
 use secret::Fingerprinter;

@@ -165,12 +165,11 @@ fn of_v1(bytes: &[u8]) -> Option<Said<'_>> {
     };
     let mut reader = Reader::new(body);
     let described = reader.u8()?;
-    let code = match reader.u8()? {
-        0x53 => u64::from(reader.u8()?),
-        0x80 => reader.u64()?,
-        _ => return Some(Said::Nothing),
-    };
     if described != 0 {
+        return Some(Said::Nothing);
+    }
+    let code = descriptor(&mut reader)?;
+    if !matches!(code, INIT | RESPONSE) {
         return Some(Said::Nothing);
     }
     match reader.u8()? {
@@ -179,16 +178,38 @@ fn of_v1(bytes: &[u8]) -> Option<Said<'_>> {
         _ => return Some(Said::Nothing),
     };
     match code {
-        0x41 => {
+        INIT => {
             let mechanism = value(&mut reader)?;
             // A list may end before the response.
             let response = if reader.is_empty() { &[] } else { value(&mut reader)? };
             let response = (!response.is_empty()).then_some(response);
             Some(Said::Login { mechanism, response })
         }
-        0x43 => Some(Said::Response(value(&mut reader)?)),
-        _ => Some(Said::Nothing),
+        _ => Some(Said::Response(value(&mut reader)?)),
     }
+}
+
+/// Codes of the two descriptions that matter.
+const INIT: u64 = 0x41;
+const RESPONSE: u64 = 0x43;
+
+/// What stands for any other description.
+const OTHER: u64 = 0;
+
+/// Takes what describes a list: a code, or the symbol that stands for it (AMQP 1.0 §1.5, §5.3.3).
+fn descriptor(reader: &mut Reader<'_>) -> Option<u64> {
+    let symbol = match reader.u8()? {
+        0x53 => return Some(reader.u8()?.into()),
+        0x80 => return reader.u64(),
+        0xa3 => reader.bytes8()?,
+        0xb3 => reader.bytes32()?,
+        _ => return Some(OTHER),
+    };
+    Some(match symbol {
+        b"amqp:sasl-init:list" => INIT,
+        b"amqp:sasl-response:list" => RESPONSE,
+        _ => OTHER,
+    })
 }
 
 /// Takes a symbol, string or binary of 1.0; a null is empty.

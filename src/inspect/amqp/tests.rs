@@ -126,6 +126,19 @@ fn plain_counts_in_1_0() {
         (CLIENT, sasl(0x43, &[&[0xa0][..], &short(b"\0joe\0canary")].concat())),
     ];
     assert_eq!(logins(&talk), [(LOGIN, 1, 3)]);
+    for symbol in [&b"amqp:sasl-init:list"[..], b"amqp:sasl-mechanisms:list"] {
+        for described in [[vec![0xa3], short(symbol)].concat(), [vec![0xb3], long(symbol)].concat()]
+        {
+            let coded = sasl(0x41, &fields);
+            let body = [&[0][..], &described, &coded[11..]].concat();
+            let len = u32::try_from(body.len() + 8).unwrap().to_be_bytes();
+            let frame = [&len[..], &[2, 1, 0, 0], &body].concat();
+            let talk = vec![(CLIENT, header([3, 1, 0, 0])), (CLIENT, frame)];
+            let expected = [(LOGIN, 1, 2), (DEFAULT, 1, 2)];
+            let is_init = symbol.starts_with(b"amqp:sasl-init");
+            assert_eq!(logins(&talk), &expected[..if is_init { 2 } else { 0 }]);
+        }
+    }
     let anonymous = [vec![0xa3], short(b"ANONYMOUS")].concat();
     let talk = vec![(CLIENT, header([3, 1, 0, 0])), (CLIENT, sasl(0x41, &anonymous))];
     assert!(logins(&talk).is_empty());

@@ -1,29 +1,15 @@
-//! Which credentials a request's head presents (RFC 6750 §2, RFC 7617, RFC 7616; WSO2's own headers).
-
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+//! Which credentials a request's head presents (RFC 6750 §2, RFC 7617, RFC 7616; WSO2's and IBM's own headers).
 
 use super::describe::Description;
 use super::form::percent_decoded;
 use super::head::{Framing, Method, for_each_line, is, trim};
+use crate::inspect::secrecy::basic;
 use crate::inspect::secret::Fingerprint;
-use crate::inspect::{Context, EvidenceKind, Facts, jwt, login};
+use crate::inspect::{Context, EvidenceKind, Facts, api_connect, jwt, login};
 use crate::packet::At;
-
-/// Longest Basic credentials whose user is looked at.
-const BASIC_LEN_MAX: usize = 1024;
 
 /// Longest token that is remembered to know it again.
 const KNOWN_LEN_MAX: usize = 8 << 10;
-
-/// Base64 as clients write it: with padding or without, and with stray bits at its end.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// Credentials of one head, at most one of a kind: each request counts once. Kept from request to
 /// request, as clients present one token again and again. Knows tokens, and therefore has no `Debug`.
@@ -35,6 +21,10 @@ pub(in crate::inspect) struct Presented {
     has_line: bool,
     /// The tokens that were presented last, by kind.
     known: Vec<(EvidenceKind, Vec<u8>, Known)>,
+    /// One of them is new: it may stand in what is said of an earlier request.
+    has_new: bool,
+    /// The password of the body at hand.
+    password: Vec<u8>,
 }
 
 /// What is remembered of a token.
@@ -61,7 +51,7 @@ impl Presented {
     /// Returns the memory of what is remembered, in bytes.
     pub(in crate::inspect) fn held_bytes(&self) -> usize {
         let known = self.known.iter().map(|(_, token, _)| token.capacity() + KNOWN_COST);
-        self.found.capacity() * size_of::<Found>() + known.sum::<usize>()
+        self.found.capacity() * size_of::<Found>() + known.sum::<usize>() + self.password.capacity()
     }
 
     /// Forgets the last head.
@@ -113,9 +103,13 @@ impl Presented {
         if self.found.is_empty() {
             return firsts;
         }
+        if std::mem::take(&mut self.has_new) {
+            self.mask_earlier(facts);
+        }
+        let Self { found, known, password, .. } = self;
         let mut describe = Some(describe);
         let mut shown = None;
-        for found in self.found.drain(..) {
+        for found in found.drain(..) {
             let evidence = facts.observe(found.kind, at, found.secret);
             if evidence.user.is_none() {
                 evidence.user = found.user;
@@ -125,13 +119,27 @@ impl Presented {
             }
             if evidence.http.is_none() {
                 if let Some(describe) = describe.take() {
-                    shown = Some(describe().shown());
+                    let mut description = describe();
+                    // Other requests of the connection presented these.
+                    for secret in known.iter().map(|(_, token, _)| token).chain([&*password]) {
+                        description.secret(secret);
+                    }
+                    shown = Some(description.shown());
                 }
                 evidence.http = shown.as_ref().map(|shown| Box::new(shown.in_place(found.place)));
                 firsts.add(found.kind);
             }
         }
         firsts
+    }
+
+    /// Masks what is presented now in what was said of earlier requests.
+    fn mask_earlier(&self, facts: &mut Facts) {
+        for http in facts.evidence.iter_mut().filter_map(|evidence| evidence.http.as_deref_mut()) {
+            for (_, token, _) in &self.known {
+                http.mask(token);
+            }
+        }
     }
 
     /// Takes a credential that is counted, and of which nothing more is known.
@@ -172,6 +180,7 @@ impl Presented {
                 exp: jwt.as_ref().and_then(|jwt| jwt.exp),
             };
             if token.len() <= KNOWN_LEN_MAX {
+                self.has_new = true;
                 let at = place_of.unwrap_or(self.known.len());
                 if place_of.is_none() {
                     self.known.push((kind, Vec::new(), known));
@@ -204,7 +213,8 @@ impl Presented {
         self.login(kind, &plain[..colon], password, "header", context);
     }
 
-    /// Takes a login, whose user and password may be such as a product ships with.
+    /// Takes a login, whose user and password may be such as a product ships with. A `UsernameToken` without a
+    /// password has a digest of it.
     pub(super) fn login(
         &mut self,
         kind: EvidenceKind,
@@ -213,6 +223,11 @@ impl Presented {
         place: &'static str,
         context: &Context<'_>,
     ) {
+        if kind == EvidenceKind::WsSecurity {
+            self.password = password.to_vec();
+        }
+        let is_digest = kind == EvidenceKind::WsSecurity && password.is_empty();
+        let kind = if is_digest { EvidenceKind::DigestCredentials } else { kind };
         let is_named =
             |kind| context.facts.evidence.iter().any(|e| e.kind == kind && e.user.is_some());
         let default = login::is_default(user, password).then_some(EvidenceKind::DefaultCredentials);
@@ -237,10 +252,11 @@ impl Presented {
         for parameter in target[query + 1..].split(|byte| *byte == b'&') {
             let Some(equals) = memchr::memchr(b'=', parameter) else { continue };
             let kind = match &*percent_decoded(&parameter[..equals]) {
-                b"access_token" => EvidenceKind::BearerToken,
-                b"apikey" => EvidenceKind::ApiKey,
-                _ => continue,
+                b"access_token" => Some(EvidenceKind::BearerToken),
+                b"apikey" => Some(EvidenceKind::ApiKey),
+                name => api_connect::in_query(name, target),
             };
+            let Some(kind) = kind else { continue };
             let value = &parameter[equals + 1..];
             let value = value.split(|byte| *byte == b'#').next().unwrap_or(value);
             let value = percent_decoded(value);
@@ -266,6 +282,7 @@ impl Presented {
             12 if is(name, b"internal-key") => EvidenceKind::InternalKey,
             13 if is(name, b"authorization") => return self.authorization(value, at, context),
             15 if is(name, b"x-jwt-assertion") => EvidenceKind::BackendJwt,
+            15 | 19 if api_connect::is_key(name) => EvidenceKind::ApiKey,
             19 if is(name, b"proxy-authorization") => {
                 let (scheme, secret) = scheme(value);
                 if is(scheme, b"basic") && !secret.is_empty() {
@@ -433,15 +450,6 @@ pub(super) fn end_cut_line(line: &mut Vec<u8>) -> bool {
     line.truncate(query + last);
     line.push(b'\n');
     true
-}
-
-/// Decodes Basic credentials: `user:password`.
-pub(super) fn basic(credentials: &[u8]) -> Option<Vec<u8>> {
-    let credentials = credentials.trim_ascii();
-    if credentials.is_empty() || credentials.len() > BASIC_LEN_MAX {
-        return None;
-    }
-    BASE64.decode(credentials).ok()
 }
 
 /// Splits a credential into its scheme and what is behind it (RFC 9110 §11.4).

@@ -3,8 +3,8 @@
 use super::credentials::is_named;
 use super::form::percent_decoded;
 use super::head::{for_each_line, is, trim};
-use crate::inspect::http_context::{HttpContext, Writer};
-use crate::inspect::{jwt, login};
+use crate::inspect::http_context::{HttpContext, MASK, Writer};
+use crate::inspect::{jwt, secrecy};
 
 /// Characters of a request's text that a finding shows.
 const TEXT_LEN_MAX: usize = 256;
@@ -15,14 +15,8 @@ const WORD_LEN_MAX: usize = 64;
 /// Secrets of one request that are looked for in what is shown.
 const SECRETS_MAX: usize = 64;
 
-/// Shortest secret that is looked for inside other text; a shorter one masks only its equal.
-const SECRET_LEN_MIN: usize = 6;
-
 /// Bytes of a head that room is made for at once.
 const KEPT_LEN: usize = 1 << 10;
-
-/// What stands in the place of a secret.
-const MASK: &str = "(masked)";
 
 /// Collects what a finding shows of a request. Holds secrets while it does, and therefore has no `Debug`.
 #[derive(Default, Clone)]
@@ -71,15 +65,7 @@ impl Description {
     pub(in crate::inspect) fn request(&mut self, method: &[u8], target: &[u8]) {
         self.method = self.keep(method);
         self.target = self.keep(target);
-        let Some(query) = memchr::memchr(b'?', target) else { return };
-        for parameter in target[query + 1..].split(|byte| *byte == b'&') {
-            if let Some(equals) = memchr::memchr(b'=', parameter)
-                && is_secret(&percent_decoded(&parameter[..equals]), &[])
-            {
-                self.secret(&parameter[equals + 1..]);
-                self.secret(&percent_decoded(&parameter[equals + 1..]));
-            }
-        }
+        secrecy::of_query(target, |secret| self.secret(secret));
     }
 
     /// Takes a header; `named` are the operator's own.
@@ -91,30 +77,10 @@ impl Description {
             10 if is(name, b":authority") => self.host = self.keep(value),
             10 if is(name, b"user-agent") => self.user_agent = self.keep(value),
             15 if is(name, b"x-forwarded-for") => self.forwarded_for = self.keep(value),
-            _ if is_secret(name, named) && !name.starts_with(b":") => self.secret_header(value),
+            _ if is_secret(name, named) && !name.starts_with(b":") => {
+                secrecy::of_header(value, |secret| self.secret(secret));
+            }
             _ => {}
-        }
-    }
-
-    /// Takes the words of a header that is secret: each whole, what stands behind a name, a password.
-    fn secret_header(&mut self, value: &[u8]) {
-        let mut is_bearer = false;
-        for word in value.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b';' | b'"')) {
-            if is(word, b"bearer") || is(word, b"basic") || is(word, b"digest") {
-                is_bearer = is(word, b"bearer");
-                continue;
-            }
-            self.secret(word);
-            if let Some(equals) = memchr::memchr(b'=', word).filter(|at| at + 1 < word.len()) {
-                self.secret(&word[equals + 1..]);
-            }
-            if !is_bearer
-                && let Some(plain) = super::credentials::basic(word)
-                && let Some(colon) = memchr::memchr(b':', &plain)
-                && !login::is_default(&plain[..colon], &plain[colon + 1..])
-            {
-                self.secret(&plain[colon + 1..]);
-            }
         }
     }
 
@@ -239,33 +205,10 @@ impl Description {
     }
 
     fn has_secret(&self, bytes: &[u8]) -> bool {
-        self.secrets.iter().any(|part| {
-            let secret = self.part(*part);
-            secret.len() <= bytes.len()
-                && (bytes == secret
-                    || (secret.len() >= SECRET_LEN_MIN
-                        && memchr::memmem::find(bytes, secret).is_some()))
-        })
+        self.secrets.iter().any(|part| secrecy::stands_in(self.part(*part), bytes))
     }
 }
 
-/// Tells whether a header's value is, or may be, secret.
 fn is_secret(name: &[u8], named: &[String]) -> bool {
-    let begins = |(at, byte): (usize, &u8)| match byte | 0x20 {
-        b'a' => starts(&name[at..], b"auth"),
-        b'c' => starts(&name[at..], b"cookie"),
-        b'j' => starts(&name[at..], b"jwt"),
-        b'k' => starts(&name[at..], b"key"),
-        b'p' => starts(&name[at..], b"passw"),
-        b's' => starts(&name[at..], b"secret") || starts(&name[at..], b"session"),
-        b't' => starts(&name[at..], b"token"),
-        _ => false,
-    };
-    name.iter().enumerate().any(begins) || is_named(name, named)
-}
-
-/// Tells whether a name begins with a known one, which is in lower case.
-#[inline]
-fn starts<const LEN: usize>(name: &[u8], known: &[u8; LEN]) -> bool {
-    name.get(..LEN).is_some_and(|start| is(start, known))
+    secrecy::is_secret(name) || is_named(name, named)
 }

@@ -1,11 +1,10 @@
 //! A URL-encoded form in a request's body, parameter by parameter (WHATWG URL,
 //! application/x-www-form-urlencoded).
 
-use std::borrow::Cow;
-
 use super::credentials::Presented;
 use super::describe::Description;
 use super::head::trim;
+pub(super) use crate::inspect::secrecy::percent_decoded;
 use crate::inspect::{Context, EvidenceKind, login};
 use crate::packet::At;
 
@@ -132,27 +131,4 @@ impl Form {
             description.secret(secret);
         }
     }
-}
-
-/// Decodes `%41` and `+`.
-pub(super) fn percent_decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr2(b'%', b'+', bytes).is_none() {
-        return Cow::Borrowed(bytes);
-    }
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((byte, behind)) = rest.split_first() {
-        let hex = |digit: Option<&u8>| digit.and_then(|d| char::from(*d).to_digit(16));
-        match (byte, hex(behind.first()), hex(behind.get(1))) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high << 4 | low).unwrap_or(b'?'));
-                rest = &behind[2..];
-                continue;
-            }
-            (b'+', ..) => out.push(b' '),
-            _ => out.push(*byte),
-        }
-        rest = behind;
-    }
-    Cow::Owned(out)
 }

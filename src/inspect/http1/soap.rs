@@ -11,7 +11,7 @@ pub(super) enum Found {
     Token {
         /// The name.
         user: Vec<u8>,
-        /// The password, or what stands for it.
+        /// The password; empty where a digest of it stands there.
         password: Vec<u8>,
     },
     /// No token, or one without a password.
@@ -33,7 +33,7 @@ enum Inside {
 pub(super) fn username_token(xml: &[u8]) -> Found {
     let (mut user, mut password) = (Vec::new(), Vec::new());
     let mut inside = Inside::Other;
-    let mut is_envelope = false;
+    let (mut is_envelope, mut is_digest) = (false, false);
     let mut rest = xml;
     loop {
         let Some(open) = memchr::memchr(b'<', rest) else { return Found::Unfinished };
@@ -45,6 +45,10 @@ pub(super) fn username_token(xml: &[u8]) -> Found {
         }
         let Some((markup, behind)) = markup(behind) else { return Found::Unfinished };
         rest = behind;
+        let token = |user: &[u8], password: &[u8], is_digest| {
+            let password = if is_digest { Vec::new() } else { trimmed(password) };
+            Found::Token { user: trimmed(user), password }
+        };
         let (name, is_end) = match markup {
             Markup::Text(text) => {
                 match inside {
@@ -55,7 +59,11 @@ pub(super) fn username_token(xml: &[u8]) -> Found {
                 continue;
             }
             Markup::Skip => continue,
-            Markup::Start(name) => (name, false),
+            Markup::Start(name, tag) => {
+                // The profile's name for the type ends so (§3.1); without one it is a password's text.
+                is_digest |= name == b"Password" && memchr::memmem::find(tag, DIGEST).is_some();
+                (name, false)
+            }
             Markup::End(name) => (name, true),
         };
         inside = match (inside, name, is_end) {
@@ -72,13 +80,13 @@ pub(super) fn username_token(xml: &[u8]) -> Found {
             (Inside::Token, b"Password", false) => Inside::Password,
             (Inside::Password, b"Password", true) => {
                 if !trim(&password).is_empty() && !trim(&user).is_empty() {
-                    return Found::Token { user: trimmed(&user), password: trimmed(&password) };
+                    return token(&user, &password, is_digest);
                 }
                 Inside::Token
             }
             (_, b"UsernameToken", true) => {
                 if !trim(&password).is_empty() {
-                    return Found::Token { user: trimmed(&user), password: trimmed(&password) };
+                    return token(&user, &password, is_digest);
                 }
                 Inside::Other
             }
@@ -87,14 +95,17 @@ pub(super) fn username_token(xml: &[u8]) -> Found {
     }
 }
 
+/// What the type of a digest ends with.
+const DIGEST: &[u8] = b"#PasswordDigest";
+
 fn trimmed(text: &[u8]) -> Vec<u8> {
     trim(text).to_vec()
 }
 
 /// What begins with `<`.
 enum Markup<'a> {
-    /// A start tag's local name.
-    Start(&'a [u8]),
+    /// A start tag's local name, and all of it.
+    Start(&'a [u8], &'a [u8]),
     /// An end tag's local name.
     End(&'a [u8]),
     /// A CDATA section's text.
@@ -136,7 +147,7 @@ fn markup(bytes: &[u8]) -> Option<(Markup<'_>, &[u8])> {
         [b'/', tag @ ..] => Markup::End(local_name(tag)),
         // An empty element is nobody's name and no password, and the body is one that ends the header.
         [tag @ .., b'/'] if local_name(tag) != b"Body" => Markup::Skip,
-        tag => Markup::Start(local_name(tag)),
+        tag => Markup::Start(local_name(tag), tag),
     };
     Some((markup, rest))
 }
@@ -182,6 +193,12 @@ mod tests {
             found(&format!("--part\r\nContent-Type: x\r\n\r\n{}", envelope(TOKEN, ""))),
             admin
         );
+    }
+
+    #[test]
+    fn a_digest_is_no_password() {
+        let digest = TOKEN.replace("x#PasswordText", "x#PasswordDigest");
+        assert_eq!(found(&envelope(&digest, "")), Some(("admin".to_owned(), String::new())));
     }
 
     #[test]

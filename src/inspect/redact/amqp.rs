@@ -81,14 +81,16 @@ impl Amqp {
 
 /// Shows the shape of `sasl-init`: a list with a mechanism and a response (AMQP 1.0 §5.3.3.2).
 fn sasl(content: &[u8]) -> Vec<u8> {
-    const INIT: [u8; 4] = [0, 0x53, 0x41, 0xc0];
+    // By its code, or by the symbol that stands for it.
+    const INIT: [&[u8]; 2] = [b"\0\x53\x41", b"\0\xa3\x13amqp:sasl-init:list"];
     let mut out = filled(content.len());
-    let [0, 0x53, 0x41, 0xc0, _, _, 0xa3, len, rest @ ..] = content else { return out };
+    let Some(init) = INIT.into_iter().find(|init| content.starts_with(init)) else { return out };
+    let [0xc0, _, _, 0xa3, len, rest @ ..] = &content[init.len()..] else { return out };
     let Some((mechanism, rest)) = rest.split_at_checked(usize::from(*len)) else { return out };
     if !MECHANISMS.contains(&mechanism) {
         return out;
     }
-    let shown = INIT.len() + 4 + mechanism.len();
+    let shown = init.len() + 5 + mechanism.len();
     out[..shown].copy_from_slice(&content[..shown]);
     let [0xa0, len, response @ ..] = rest else { return out };
     let Some((response, behind)) = response.split_at_checked(usize::from(*len)) else { return out };

@@ -15,6 +15,9 @@ pub(super) enum Framing {
 /// Elements in elements; LDAP's filters nest a few deep.
 const DEPTH_MAX: usize = 32;
 
+/// The first byte of the longest length that is believed: eight bytes, of which the first ones are zero.
+const LEN_FIRST_MAX: u8 = 0x88;
+
 /// A string of octets.
 const OCTETS: u8 = 0x04;
 
@@ -69,7 +72,7 @@ enum Header {
 fn header(bytes: &[u8]) -> Header {
     let [tag, first, rest @ ..] = bytes else { return Header::Short };
     // Tags of several bytes are in none of these protocols, nor is the indefinite length.
-    if tag & 0x1f == 0x1f || *first == 0x80 || *first > 0x84 {
+    if tag & 0x1f == 0x1f || *first == 0x80 || *first > LEN_FIRST_MAX {
         return Header::Bad;
     }
     if *first < 0x80 {
@@ -77,6 +80,9 @@ fn header(bytes: &[u8]) -> Header {
     }
     let count = usize::from(first & 0x7f);
     let Some(digits) = rest.get(..count) else { return Header::Short };
+    if digits.iter().take(count.saturating_sub(4)).any(|digit| *digit != 0) {
+        return Header::Bad;
+    }
     let len = digits.iter().fold(0_usize, |len, digit| len << 8 | usize::from(*digit));
     Header::Whole { tag: *tag, header_len: 2 + count, len }
 }

@@ -1,5 +1,6 @@
 //! Lines of an HTTP head: which of their bytes may be shown.
 
+use super::presented::Presented;
 use super::{FILL, filled};
 
 /// A header's name longer than this is none that is known.
@@ -17,8 +18,25 @@ const NAME_DIGITS_MAX: usize = 4;
 /// Digits in the name of a header beyond which it may be a key.
 const HEADER_DIGITS_MAX: usize = 2;
 
-/// Headers whose value says nothing about who may do what.
-const PLAIN: [&str; 42] = [
+/// Headers whose value says nothing about who may do what, and which a copy needs as they are.
+const PLAIN: [&str; 13] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "mime-version",
+    "proxy-connection",
+    "sec-websocket-version",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Headers whose value says nothing about who may do what, unless a client repeats a secret there.
+const FREE: [&str; 29] = [
     "accept",
     "accept-charset",
     "accept-encoding",
@@ -32,32 +50,19 @@ const PLAIN: [&str; 42] = [
     "age",
     "allow",
     "cache-control",
-    "connection",
-    "content-encoding",
     "content-language",
-    "content-length",
-    "content-type",
     "date",
     "dnt",
-    "expect",
     "expires",
     "forwarded",
     "host",
-    "http2-settings",
-    "keep-alive",
     "last-modified",
     "max-forwards",
-    "mime-version",
     "origin",
     "pragma",
-    "proxy-connection",
     "range",
     "retry-after",
-    "sec-websocket-version",
     "server",
-    "te",
-    "transfer-encoding",
-    "upgrade",
     "user-agent",
     "vary",
     "x-forwarded-for",
@@ -99,6 +104,8 @@ const DIGEST: [&str; 11] = [
 pub(super) enum Value {
     /// Shown.
     Plain,
+    /// Shown, but for what was presented elsewhere.
+    Free,
     /// A scheme, then a secret.
     Credential,
     /// Names with secrets.
@@ -113,10 +120,25 @@ pub(super) fn value_of(name: &[u8]) -> Value {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     if PLAIN.iter().any(|known| is(known)) {
         Value::Plain
+    } else if FREE.iter().any(|known| is(known)) {
+        Value::Free
     } else if is("cookie") || is("set-cookie") {
         Value::Cookie
     } else {
         Value::Credential
+    }
+}
+
+/// Returns the length of a head, up to and with its blank line, where that is there.
+pub(super) fn len(held: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let line_len = memchr::memchr(b'\n', &held[at..])? + 1;
+        let line = &held[at..at + line_len];
+        at += line_len;
+        if line.trim_ascii().is_empty() && !matches!(line[0], b' ' | b'\t') {
+            return Some(at);
+        }
     }
 }
 
@@ -137,9 +159,14 @@ pub(super) fn name_shown(name: &[u8]) -> Vec<u8> {
 }
 
 /// Shows a value with what is around it, line ends included.
-pub(super) fn value(kind: Value, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn value(kind: Value, bytes: &[u8], presented: &Presented) -> Vec<u8> {
     match kind {
         Value::Plain => bytes.to_vec(),
+        Value::Free => {
+            let mut out = bytes.to_vec();
+            presented.overwrite(&mut out);
+            out
+        }
         Value::Credential => credential(bytes),
         Value::Cookie => cookie(bytes),
         Value::Secret => blank(bytes),
@@ -149,6 +176,11 @@ pub(super) fn value(kind: Value, bytes: &[u8]) -> Vec<u8> {
 /// Overwrites everything but white space.
 pub(super) fn blank(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|&byte| if byte.is_ascii_whitespace() { byte } else { FILL }).collect()
+}
+
+/// Tells whether a word is a scheme that is known.
+pub(super) fn is_scheme(word: &[u8]) -> bool {
+    SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()))
 }
 
 /// Shows a scheme that is known, and of Digest the names of its parameters.
@@ -230,13 +262,13 @@ fn is_name(name: &[u8]) -> bool {
 }
 
 /// Shows the first line of a message: method, path, names of the query, version; version and status.
-pub(super) fn first_line(line: &[u8]) -> Vec<u8> {
+pub(super) fn first_line(line: &[u8], presented: &Presented) -> Vec<u8> {
     let text_len =
         line.len() - line.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
     let (text, end) = line.split_at(text_len);
     let mut out = match text {
         [b'H' | b'h', b'T' | b't', b'T' | b't', b'P' | b'p', b'/', ..] => status_line(text),
-        _ => request_line(text),
+        _ => request_line(text, presented),
     };
     out.extend_from_slice(end);
     out
@@ -256,7 +288,7 @@ fn status_line(text: &[u8]) -> Vec<u8> {
     out
 }
 
-fn request_line(text: &[u8]) -> Vec<u8> {
+fn request_line(text: &[u8], presented: &Presented) -> Vec<u8> {
     let is_gap = |byte: &u8| matches!(byte, b' ' | b'\t');
     let method_len = text.iter().position(is_gap).unwrap_or(text.len());
     let method = &text[..method_len];
@@ -271,7 +303,7 @@ fn request_line(text: &[u8]) -> Vec<u8> {
     out.extend_from_slice(&rest[..gap]);
     let rest = &rest[gap..];
     let target_end = rest.iter().position(is_gap).unwrap_or(rest.len());
-    out.extend(target(&rest[..target_end]));
+    out.extend(target(&rest[..target_end], presented));
     let version = &rest[target_end..];
     let bare = version.trim_ascii();
     let is_version =
@@ -280,8 +312,21 @@ fn request_line(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Shows a target: scheme, host, path, and the names of its query's parameters.
-pub(super) fn target(bytes: &[u8]) -> Vec<u8> {
+/// Returns the target in a request's first line.
+pub(super) fn target_of(line: &[u8]) -> &[u8] {
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.nth(1).unwrap_or(&[])
+}
+
+/// Shows a target: scheme, host, path, and the names of its query's parameters; nothing of it in which a
+/// secret stands that was presented.
+pub(super) fn target(bytes: &[u8], presented: &Presented) -> Vec<u8> {
+    let mut out = structure(bytes);
+    presented.overwrite_target(bytes, &mut out);
+    out
+}
+
+fn structure(bytes: &[u8]) -> Vec<u8> {
     let query_at = memchr::memchr2(b'?', b'#', bytes).unwrap_or(bytes.len());
     let (path, query) = bytes.split_at(query_at);
     let mut out = Vec::with_capacity(bytes.len());

@@ -3,11 +3,22 @@
 //! A value that is Huffman-coded is overwritten by one of the same length on both sides of the coding,
 //! so that the tables of a decoder grow and shrink as they did.
 
-use super::{FILL, filled, head};
+use super::head::{self, Value};
+use super::presented::Presented;
+use super::{FILL, filled};
 
-/// Values that are shown, by their name's index in the static table (RFC 7541 appendix A): authority,
-/// method, scheme, status, encodings, length, type, server, user-agent.
-const SHOWN: [usize; 15] = [1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 28, 31, 58];
+/// Values that are shown, by their name's index in the static table (RFC 7541 appendix A): method, scheme,
+/// status, encodings, length, type.
+const SHOWN: [usize; 13] = [2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 28, 31];
+
+/// Values that are shown but for what was presented elsewhere: authority, user-agent.
+const FREE: [usize; 2] = [1, 58];
+
+/// `cookie`.
+const COOKIE: usize = 32;
+
+/// The last name of the static table; behind it are names of earlier fields, which nobody keeps here.
+const STATIC_LAST: usize = 61;
 
 /// `:path`, with either of its two values.
 const PATHS: [usize; 2] = [4, 5];
@@ -49,60 +60,120 @@ const LONG_CODES: [(u32, u32, u32); 10] = [
 ];
 
 /// Shows a header block; from what cannot be read on, nothing.
-pub(super) fn shown(block: &[u8]) -> Vec<u8> {
+pub(super) fn shown(block: &[u8], presented: &mut Presented) -> Vec<u8> {
+    let mut at = 0;
+    while let Some(field) = block.get(at..).and_then(Field::read) {
+        field.learn(presented);
+        at += field.len;
+    }
     let mut out = Vec::with_capacity(block.len());
-    while out.len() < block.len() && field(block, &mut out).is_some() {}
-    out.truncate(block.len());
+    while let Some(field) = block.get(out.len()..).and_then(Field::read) {
+        field.show(&block[out.len()..], presented, &mut out);
+    }
     out.resize(block.len(), FILL);
     out
 }
 
-/// Reads one field and writes what is shown of it; nothing where it is not whole.
-fn field(block: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let at = out.len();
-    let first = *block.get(at)?;
-    let prefix_bits = match first {
-        // Indexed field.
-        0x80.. => 7,
-        // Literal with indexing; size update; literal without.
-        0x40..=0x7f => 6,
-        0x20..=0x3f => 5,
-        0x00..=0x1f => 4,
-    };
-    let (index, index_len) = integer(&block[at..], prefix_bits)?;
-    let mut field = block[at..at + index_len].to_vec();
-    let is_literal = first < 0x80 && !(0x20..=0x3f).contains(&first);
-    if is_literal {
-        let mut place = at + index_len;
-        let mut name = None;
-        if index == 0 {
-            let (literal, len) = string(&block[place..])?;
-            let is_shown = literal.bytes.len() <= NAME_LEN_MAX;
-            field.extend_from_slice(&block[place..place + len - literal.bytes.len()]);
-            field.extend(if is_shown { literal.bytes.to_vec() } else { literal.overwritten(0) });
-            name = is_shown.then(|| literal.text()).flatten();
-            place += len;
-        }
-        let (value, len) = string(&block[place..])?;
-        field.extend_from_slice(&block[place..place + len - value.bytes.len()]);
-        field.extend(value_shown(&value, index, name.as_deref()));
-    }
-    out.extend(field);
-    Some(())
+/// One field, or a change of the table's size.
+struct Field<'a> {
+    index: usize,
+    /// The name where it is a literal, with its place behind its length.
+    name: Option<(Literal<'a>, usize)>,
+    value: Option<(Literal<'a>, usize)>,
+    len: usize,
 }
 
-fn value_shown(value: &Literal<'_>, index: usize, name: Option<&[u8]>) -> Vec<u8> {
-    let is_plain = name.is_some_and(|name| head::value_of(name) == head::Value::Plain);
-    if SHOWN.contains(&index) || is_plain {
+impl<'a> Field<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let first = *bytes.first()?;
+        let prefix_bits = match first {
+            // Indexed field.
+            0x80.. => 7,
+            // Literal with indexing; size update; literal without.
+            0x40..=0x7f => 6,
+            0x20..=0x3f => 5,
+            0x00..=0x1f => 4,
+        };
+        let (index, index_len) = integer(bytes, prefix_bits)?;
+        let mut field = Self { index, name: None, value: None, len: index_len };
+        if first < 0x80 && !(0x20..=0x3f).contains(&first) {
+            if index == 0 {
+                field.name = Some(field.literal(bytes)?);
+            }
+            field.value = Some(field.literal(bytes)?);
+        }
+        Some(field)
+    }
+
+    fn literal(&mut self, bytes: &'a [u8]) -> Option<(Literal<'a>, usize)> {
+        let (literal, len) = string(bytes.get(self.len..)?)?;
+        let at = self.len + len - literal.bytes.len();
+        self.len += len;
+        Some((literal, at))
+    }
+
+    /// Returns its name where that is a literal.
+    fn name(&self) -> Option<Vec<u8>> {
+        self.name.as_ref().and_then(|(name, _)| name.text())
+    }
+
+    fn learn(&self, presented: &mut Presented) {
+        let Some((value, _)) = &self.value else { return };
+        let Some(text) = value.text() else { return };
+        let name = self.name();
+        if PATHS.contains(&self.index) || name.as_deref() == Some(b":path") {
+            presented.target(&text);
+        } else if CREDENTIALS.contains(&self.index) || self.index == COOKIE {
+            presented.unnamed(&text);
+        } else if let Some(name) = name {
+            presented.header(&name, &text);
+        } else if self.index > STATIC_LAST {
+            presented.unnamed(&text);
+        }
+    }
+
+    fn show(&self, bytes: &[u8], presented: &Presented, out: &mut Vec<u8>) {
+        let at = out.len();
+        out.extend_from_slice(&bytes[..self.len]);
+        let mut write = |place: usize, text: &[u8]| {
+            out[at + place..at + place + text.len()].copy_from_slice(text);
+        };
+        let is_named = |name: &Literal<'_>| name.bytes.len() <= NAME_LEN_MAX;
+        if let Some((name, place)) = self.name.as_ref().filter(|(name, _)| !is_named(name)) {
+            write(*place, &name.overwritten(0));
+        }
+        if let Some((value, place)) = &self.value {
+            let name = self.name.as_ref().filter(|(name, _)| is_named(name));
+            let name = name.and_then(|(name, _)| name.text());
+            write(*place, &value_shown(value, self.index, name.as_deref(), presented));
+        }
+    }
+}
+
+fn value_shown(
+    value: &Literal<'_>,
+    index: usize,
+    name: Option<&[u8]>,
+    presented: &Presented,
+) -> Vec<u8> {
+    let kind = match name {
+        _ if SHOWN.contains(&index) => Value::Plain,
+        _ if FREE.contains(&index) => Value::Free,
+        _ if CREDENTIALS.contains(&index) => Value::Credential,
+        Some(b":authority") => Value::Free,
+        Some(name) => head::value_of(name),
+        None => Value::Secret,
+    };
+    if kind == Value::Plain {
         return value.bytes.to_vec();
     }
     let is_path = PATHS.contains(&index) || name == Some(b":path");
-    let is_credential = CREDENTIALS.contains(&index)
-        || name.is_some_and(|name| head::value_of(name) == head::Value::Credential);
     let text = value.text();
     let masked = match &text {
-        Some(text) if is_path => head::target(text),
-        Some(text) if is_credential => head::value(head::Value::Credential, text),
+        Some(text) if is_path => head::target(text, presented),
+        Some(text) if matches!(kind, Value::Credential | Value::Free) => {
+            head::value(kind, text, presented)
+        }
         _ => Vec::new(),
     };
     // Up to the first character that is not shown.
@@ -310,7 +381,7 @@ mod tests {
 
         #[test]
         fn any_block_keeps_its_length(block in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(shown(&block).len(), block.len());
+            prop_assert_eq!(shown(&block, &mut Presented::default()).len(), block.len());
         }
     }
 
@@ -332,7 +403,7 @@ mod tests {
             let value = if is_coded { coded(text) } else { text.to_vec() };
             let len = u8::try_from(value.len()).unwrap() | if is_coded { 0x80 } else { 0 };
             let block = [&[0x82, 0x57, len][..], &value, &[0x84]].concat();
-            let out = shown(&block);
+            let out = shown(&block, &mut Presented::default());
             assert_eq!((out[..3].to_vec(), out.last()), (block[..3].to_vec(), Some(&0x84)));
             let literal = Literal { bytes: &out[3..block.len() - 1], is_coded };
             let text = literal.text().unwrap();

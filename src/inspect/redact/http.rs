@@ -4,6 +4,7 @@
 
 use super::body::Content;
 use super::head::{self, Value};
+use super::presented::Presented;
 use super::{HELD_LEN_MAX, Reader, Step, filled, http2, records};
 
 /// Digits of a chunk's length; more would be beyond 2^60.
@@ -17,6 +18,10 @@ pub(super) struct Http {
     /// What the message at hand, or the last one, asked or agreed to go on with.
     upgrade: Upgrade,
     value: Value,
+    /// What this side presented so far.
+    presented: Presented,
+    /// The head at hand was cut, or is longer than what is held: nobody knows what its end presents.
+    is_cut: bool,
     is_ended: bool,
 }
 
@@ -115,7 +120,7 @@ impl Http {
                 None => held.iter().take_while(|byte| head::is_token(**byte)).count() + 1,
             };
             let shown = shown.min(held.len());
-            out[..shown].copy_from_slice(&head::first_line(&held[..shown]));
+            out[..shown].copy_from_slice(&head::first_line(&held[..shown], &self.presented));
         }
         out
     }
@@ -194,6 +199,9 @@ impl Http {
             }
         }
         let Some(end) = memchr::memchr(b'\n', held) else { return self.long_line(held) };
+        if !self.learn(held) {
+            return Step::More;
+        }
         let line = &held[..=end];
         self.message = Message::default();
         (self.upgrade, self.value) = (Upgrade::None, Value::Secret);
@@ -207,7 +215,33 @@ impl Http {
             return self.header(line);
         }
         self.message.connect = line.get(..8).is_some_and(|w| w.eq_ignore_ascii_case(b"CONNECT "));
-        Step::Show(head::first_line(line))
+        Step::Show(head::first_line(line, &self.presented))
+    }
+
+    /// Learns what the head presents that begins here; false while its end is to come.
+    fn learn(&mut self, held: &[u8]) -> bool {
+        let head_len = head::len(held);
+        if head_len.is_none() && !self.is_ended && held.len() <= HELD_LEN_MAX / 2 {
+            return false;
+        }
+        self.is_cut = head_len.is_none_or(|len| len > HELD_LEN_MAX / 2);
+        let head_len = head_len.unwrap_or(held.len());
+        if held.starts_with(b"HTTP/") {
+            // What a server answers is no secret of the client.
+            return true;
+        }
+        let mut name: &[u8] = &[];
+        for (index, line) in held[..head_len].split(|byte| *byte == b'\n').enumerate() {
+            if matches!(line, [b' ' | b'\t', ..]) {
+                self.presented.header(name, line);
+            } else if let Some((named, value_at)) = head::split(line) {
+                name = named;
+                self.presented.header(name, &line[value_at..]);
+            } else if index == 0 {
+                self.presented.target(head::target_of(line));
+            }
+        }
+        true
     }
 
     /// Waits for the end of a line, unless it is too long.
@@ -229,7 +263,7 @@ impl Http {
         }
         if matches!(line[0], b' ' | b'\t') {
             // A folded value goes on (RFC 9112 §5.2).
-            return Step::Show(head::value(self.value, line));
+            return Step::Show(head::value(self.value, line, &self.presented));
         }
         self.header(line)
     }
@@ -240,9 +274,12 @@ impl Http {
             return Step::Show(head::blank(line));
         };
         let value = &line[value_at..];
-        self.value = head::value_of(name);
+        self.value = match head::value_of(name) {
+            Value::Free if self.is_cut => Value::Secret,
+            kind => kind,
+        };
         self.note(name, value.trim_ascii());
-        let shown = head::value(self.value, value);
+        let shown = head::value(self.value, value, &self.presented);
         // A scheme that stands on the line is not looked for on the next.
         if self.value == Value::Credential && !value.trim_ascii().is_empty() {
             self.value = Value::Secret;

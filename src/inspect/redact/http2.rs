@@ -1,6 +1,7 @@
 //! HTTP/2's frames (RFC 9113) and WebSocket's (RFC 6455): headers of frames are shown, of header blocks what
 //! [`hpack`] shows, of data nothing.
 
+use super::presented::Presented;
 use super::{Step, filled, hpack};
 
 /// The client's connection preface (RFC 9113 §3.4).
@@ -30,6 +31,8 @@ mod flag {
 #[derive(Default)]
 pub(super) struct Http2 {
     is_begun: bool,
+    /// What this side presented so far.
+    presented: Presented,
 }
 
 impl Http2 {
@@ -48,7 +51,7 @@ impl Http2 {
         let len = u32::from_be_bytes([0, header[0], header[1], header[2]]);
         let head = header.to_vec();
         match header[3] {
-            kind::HEADERS | kind::PUSH_PROMISE => block(held),
+            kind::HEADERS | kind::PUSH_PROMISE => block(held, &mut self.presented),
             kind::PRIORITY | kind::RST_STREAM | kind::SETTINGS | kind::WINDOW_UPDATE => {
                 Step::Pass(head, len.into(), len <= 4_096)
             }
@@ -66,7 +69,7 @@ impl Http2 {
 }
 
 /// Shows a header block: one frame, or several that go on.
-fn block(held: &[u8]) -> Step {
+fn block(held: &[u8], presented: &mut Presented) -> Step {
     let mut out = filled(0);
     let mut fragments: Vec<(usize, usize)> = Vec::new();
     loop {
@@ -107,7 +110,7 @@ fn block(held: &[u8]) -> Step {
     }
     let whole: Vec<u8> =
         fragments.iter().flat_map(|(from, to)| held[*from..*to].iter().copied()).collect();
-    let mut rest = &hpack::shown(&whole)[..];
+    let mut rest = &hpack::shown(&whole, presented)[..];
     for (from, to) in fragments {
         let (fragment, behind) = rest.split_at(to - from);
         out[from..to].copy_from_slice(fragment);

@@ -16,6 +16,7 @@ mod hpack;
 mod http;
 mod http2;
 mod mqtt;
+mod presented;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -169,10 +170,6 @@ impl Redactor {
     pub fn close(&mut self, side: Side, shown: &mut Shown) {
         let half = &mut self.sides[side.index()];
         half.run(shown);
-        if let Reader::Http(http) = &mut half.reader {
-            http.end();
-            half.run(shown);
-        }
         half.give_up(shown);
     }
 
@@ -241,6 +238,10 @@ impl Half {
 
     /// Shows what may be shown of a message that is not whole, and stops.
     fn give_up(&mut self, shown: &mut Shown) {
+        if let Reader::Http(http) = &mut self.reader {
+            http.end();
+            self.run(shown);
+        }
         let text = match &self.reader {
             // A message that says it is longer ends with the connection.
             Reader::Ber(ber::Framing::Bare) => ber::shown(&self.held),

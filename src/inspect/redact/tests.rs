@@ -87,6 +87,11 @@ fn http_streams() -> Vec<Vec<u8>> {
         "GET / HTTP/1.1\nAuthorization: Digest username=\"$\", nonce=\"$\", response=$, x=\"$\"\n\n",
         "HTTP/1.1 302 $\r\nLocation: /x#access_token=$\r\nSet-Cookie: $=$; path=/\r\n\r\n",
         "HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n\u{1}\u{16}$\u{1}\u{16}$",
+        "GET /a?client_id=$&client_secret=$ HTTP/1.1\r\nX-IBM-Client-Id: $\r\nX-IBM-Client-Secret: $\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: $\r\nUser-Agent: a $ b\r\nX-Forwarded-For: 10.0.0.9, $\r\nApikey: $\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: u:$@h\r\nForwarded: for=\"$\"\r\n ;by=$\r\nAuthorization:\r\n Bearer $\r\n\r\n",
+        "GET / HTTP/1.1\r\nUser-Agent: curl Bearer $\r\nAccept: $\r\nCookie: a=$\r\n\r\n",
+        "GET /?apikey=$ HTTP/1.1\r\nOrigin: http://$\r\n\r\nGET / HTTP/1.1\r\nHost: $\r\n\r\n",
         "CONNECT $:443 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nAuthorization: Bearer $\r\n\r\n",
         "\r\n\r\nAuthorization: Bearer $\r\n\r\n",
         "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET /?k=$ HTTP/1.1\r\n\r\n",
@@ -98,6 +103,19 @@ fn http_streams() -> Vec<Vec<u8>> {
         streams.push(with_secret(&head));
     }
     streams
+}
+
+#[test]
+fn what_was_presented_goes_and_what_stands_beside_it_stays() {
+    let text = "GET /a/$/b HTTP/1.1\r\nHost: u:p@gw.example.org:8280\r\nUser-Agent: curl/8 (x; $) y\r\n\
+        X-Forwarded-For: 192.0.2.7, 10.0.0.1\r\nAuthorization: Bearer $\r\n\r\n\
+        GET /a HTTP/1.1\r\nHost: $.org\r\nAccept: */*\r\n\r\n";
+    let secret = "abcdef";
+    let shown = whole(Protocol::Http, text.replace('$', secret).as_bytes());
+    let expected = "GET /a/$/b HTTP/1.1\r\nHost: XXX@gw.example.org:8280\r\nUser-Agent: XXXXXX XXX XXXXXXX X\r\n\
+        X-Forwarded-For: 192.0.2.7, 10.0.0.1\r\nAuthorization: Bearer $\r\n\r\n\
+        GET /a HTTP/1.1\r\nHost: $XXXX\r\nAccept: */*\r\n\r\n";
+    assert_eq!(shown, expected.replace('$', "XXXXXX"));
 }
 
 fn http2_stream() -> Vec<u8> {
@@ -117,6 +135,13 @@ fn http2_stream() -> Vec<u8> {
         &text(b"x-key"),
         &text(SECRET),
         &[0x7f, 0],
+        &text(SECRET),
+        &[0x41],
+        &text(SECRET),
+        &[0x0f, 0x2b],
+        &text(&[b"a ", SECRET, b" b"].concat()),
+        &[0x40],
+        &text(b"x-forwarded-for"),
         &text(SECRET),
     ]
     .concat();

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use super::learned::Learned;
 use super::view::View;
-use crate::catalog::Catalog;
+use crate::catalog::{AppProtocol, Catalog};
 use crate::classify::Heard;
 use crate::classify::host::{self, Declared, HostReader, HostReading};
-use crate::inspect::Protocol;
 use crate::packet::Transport;
 use crate::site::Site;
 
@@ -113,10 +112,9 @@ impl Hosts {
         if !view.is_answered() {
             return;
         }
-        let heard = view.heard;
-        let says_product = view
-            .facts
-            .is_some_and(|facts| facts.wso2_server || facts.protocol == Some(Protocol::Databridge));
+        let heard = view.heard_of_responder();
+        let says_product = view.facts.is_some_and(|facts| facts.wso2_server)
+            || heard == Heard::Clear(AppProtocol::Databridge);
         let Some(listener) = self.listener(view, says_product, true) else { return };
         listener.flows += 1;
         if !matches!(app_proto, "none" | "unknown") {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::view::View;
+use crate::catalog::AppProtocol;
+use crate::classify::Heard;
 use crate::inspect::facts::LearnedEndpoint;
 use crate::packet::{At, Timestamp, Transport};
 
@@ -31,8 +33,8 @@ const REGISTRIES_MAX: usize = 1 << 10;
 enum End {
     /// The registry's own address, or the one that it named.
     Responder(IpAddr),
-    /// Who was told a name: where that leads is not in the capture.
-    Initiator(IpAddr),
+    /// Who was told a name, and whether what it names is behind TLS: where that leads is not in the capture.
+    Initiator(IpAddr, bool),
 }
 
 /// From the answer that named an endpoint until its validity is over.
@@ -84,7 +86,7 @@ impl Learned {
             match address(&endpoint.host) {
                 Some(named) if named == server => {}
                 Some(named) => self.add(endpoint, End::Responder(named)),
-                None => self.add(endpoint, End::Initiator(view.initiator().ip())),
+                None => self.add(endpoint, End::Initiator(view.initiator().ip(), endpoint.tls)),
             }
             if self.told.len() < REGISTRIES_MAX || self.told.contains_key(&server) {
                 let told = self.told.entry(server).or_default();
@@ -128,14 +130,25 @@ impl Learned {
         self.spans_len = self.spans.values().map(Vec::len).sum();
     }
 
-    /// Tells whether a flow's responder had been named before the flow began.
-    pub(super) fn has(&self, view: &View<'_>) -> bool {
+    /// Tells whether a flow's responder had been named before the flow began; `is_free` when the port could be
+    /// nothing else.
+    ///
+    /// A name leads to one host, and its client goes to the same port of others: only a flow that speaks RMI is
+    /// one to the name, or one of TLS where nothing else is at home.
+    pub(super) fn has(&self, view: &View<'_>, is_free: bool) -> bool {
         if self.spans.is_empty() || view.transport() != Transport::Tcp {
             return false;
         }
         let responder = view.responder();
-        let ends = [End::Responder(responder.ip()), End::Initiator(view.initiator().ip())];
-        ends.into_iter().any(|end| {
+        let is_rmi = view.heard == Heard::Clear(AppProtocol::Rmi);
+        let is_tls = is_rmi || (is_free && view.heard == Heard::Tls);
+        let named = |tls| End::Initiator(view.initiator().ip(), tls);
+        let ends = [
+            Some(End::Responder(responder.ip())),
+            is_rmi.then(|| named(false)),
+            is_tls.then(|| named(true)),
+        ];
+        ends.into_iter().flatten().any(|end| {
             let spans = self.spans.get(&(responder.port(), end));
             spans.into_iter().flatten().any(|span| span.holds(view.flow.first))
         })
@@ -205,11 +218,11 @@ mod tests {
         let full = u32::try_from(SPANS_MAX).unwrap();
         for number in 0..full + 9 {
             let [_, a, b, c] = number.to_be_bytes();
-            let end = End::Initiator(IpAddr::from([10, a, b, c]));
+            let end = End::Initiator(IpAddr::from([10, a, b, c]), false);
             learned.add(&endpoint(4000, 0), end);
         }
         assert_eq!(learned.spans_len, SPANS_MAX);
-        learned.add(&endpoint(4000, 9), End::Initiator(IpAddr::from([9, 9, 9, 9])));
+        learned.add(&endpoint(4000, 9), End::Initiator(IpAddr::from([9, 9, 9, 9]), true));
         assert_eq!(learned.spans_len, 1);
     }
 

@@ -70,7 +70,7 @@ impl<'a> Tags<'a> {
             self.by_endpoint.insert(key, number);
             number
         };
-        if learned.has(view) && !self.is_jmx(known) {
+        if learned.has(view, known == NO_TAG) && !self.is_jmx(known) {
             return self.learned(view);
         }
         if known == NO_TAG { self.content(view) } else { known }

@@ -6,7 +6,7 @@ use super::resolve::{self, Direction};
 use crate::catalog::{AppProtocol, Catalog};
 use crate::classify::Heard;
 use crate::flow::Flow;
-use crate::inspect::{Facts, Protocol};
+use crate::inspect::{Answer, Facts, Protocol};
 use crate::packet::{Side, Transport};
 
 /// A flow, what inspection found in it, and which way round it goes.
@@ -77,6 +77,26 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Says what the responder speaks by its own bytes: a client names the connection, and may be mistaken.
+    pub(super) fn heard_of_responder(&self) -> Heard {
+        if self.transport() == Transport::Udp {
+            return self.heard;
+        }
+        if !self.flow.has_payload_of(self.responder_side()) {
+            return Heard::Nothing;
+        }
+        let asked = self.facts.filter(|facts| facts.initiator == Some(self.initiator_side()));
+        let Some(facts) = asked else { return self.heard };
+        match facts.answer {
+            Answer::In(protocol) => {
+                let answered = in_words(protocol);
+                if is_like(self.heard, answered) { self.heard } else { answered }
+            }
+            Answer::Foreign => Heard::Unknown,
+            Answer::Unclear | Answer::Unheard => self.heard,
+        }
+    }
+
     /// Tells whether the application's data are encrypted; `None` while nobody knows.
     pub(super) fn encrypted(&self) -> Option<bool> {
         let facts = self.facts?;
@@ -90,15 +110,27 @@ fn heard(flow: &Flow, facts: Option<&Facts>) -> Heard {
         return if flow.has_payload() { Heard::Unknown } else { Heard::Nothing };
     };
     let Some(protocol) = facts.protocol else { return Heard::Unknown };
-    let said = match protocol {
-        Protocol::Tls | Protocol::Quic => return Heard::Tls,
-        Protocol::Http2 => AppProtocol::Http,
-        other => match AppProtocol::from_name(other.name()) {
-            Some(said) => said,
-            None => return Heard::Unknown,
-        },
-    };
+    let Heard::Clear(said) = in_words(protocol) else { return in_words(protocol) };
     // TLS in a tunnel through HTTP is spoken to somebody else; the service itself heard HTTP.
     let is_http = matches!(said, AppProtocol::Http | AppProtocol::Websocket);
     if facts.upgraded && !is_http { Heard::Upgraded(said) } else { Heard::Clear(said) }
+}
+
+/// Says in the catalogue's words what a protocol is.
+fn in_words(protocol: Protocol) -> Heard {
+    match protocol {
+        Protocol::Tls | Protocol::Quic => Heard::Tls,
+        Protocol::Http2 => Heard::Clear(AppProtocol::Http),
+        other => AppProtocol::from_name(other.name()).map_or(Heard::Unknown, Heard::Clear),
+    }
+}
+
+/// Tells whether an answer is one to what was asked: a WebSocket begins with an answer of HTTP.
+fn is_like(heard: Heard, answered: Heard) -> bool {
+    let of_http = |said| matches!(said, AppProtocol::Http | AppProtocol::Websocket);
+    match (heard, answered) {
+        (Heard::Clear(asked), Heard::Clear(said)) if of_http(said) => of_http(asked),
+        (Heard::Clear(asked) | Heard::Upgraded(asked), Heard::Clear(said)) => asked == said,
+        (heard, answered) => heard == answered,
+    }
 }

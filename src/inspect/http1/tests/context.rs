@@ -28,6 +28,8 @@ fn no_secret_is_in_what_is_shown() {
          User-Agent: x canary-1\r\nX-Forwarded-For: canary-1\r\nAuthorization: Bearer canary-1\r\n\r\n",
         "GET http://user:canary-1@h/p;jsessionid=canary-1?access_token=canary-1 HTTP/1.1\r\n\
          Host: u:canary-1@h\r\n\r\n",
+        "GET /canary-1 HTTP/1.1\r\nUser-Agent: canary-1\r\nX-IBM-Client-Id: canary-1\r\n\r\n",
+        "GET /canary-1?client_id=canary-1&client_secret=canary-1 HTTP/1.1\r\nHost: canary-1\r\n\r\n",
         "GET /c%61nary-1 HTTP/1.1\r\nApikey: \"canary-1\"\r\n\r\n",
         // user:canary-1
         "GET /canary-1 HTTP/1.1\r\nUser-Agent: dXNlcjpjYW5hcnktMQ==\r\n\
@@ -50,6 +52,30 @@ fn no_secret_is_in_what_is_shown() {
         "GET /{jwt}/?{jwt} HTTP/1.1\r\nUser-Agent: {jwt}\r\nAuthorization: Basic eDp5\r\n\r\n"
     );
     assert!(!format!("{:?}", context(&request)).contains("eyJ"));
+}
+
+#[test]
+fn what_another_request_presents_is_not_shown_either() {
+    let bearer = "GET /x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer canary-1\r\n\r\n";
+    let key = "GET /y/canary-1 HTTP/1.1\r\nHost: h\r\nApikey: k\r\n\r\n";
+    for requests in [[bearer, key], [key, bearer]] {
+        let facts = converse(&[(true, requests.concat().as_bytes())], false);
+        let paths = facts.evidence.iter().map(|evidence| evidence.http.as_ref().unwrap().path());
+        let mut paths: Vec<&str> = paths.collect();
+        paths.sort_unstable();
+        assert_eq!(paths, ["/x", "/y/(masked)"]);
+    }
+}
+
+#[test]
+fn a_password_of_ws_security_is_not_shown() {
+    let soap = "<S:Envelope><S:Header><UsernameToken><Username>u</Username>\
+        <Password>canary-1</Password></UsernameToken></S:Header><S:Body/></S:Envelope>";
+    let http = context(&format!(
+        "POST /s/canary-1 HTTP/1.1\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{soap}",
+        soap.len()
+    ));
+    assert_eq!(http.path(), "/s/(masked)");
 }
 
 #[test]

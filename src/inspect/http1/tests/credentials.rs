@@ -36,6 +36,8 @@ fn headers_present_what_they_are_for() {
         ("Proxy-Authorization: Basic eDp5", Kind::ProxyCredentials),
         ("Proxy-Authorization: Bearer x", Kind::ProxyCredentials),
         ("ApiKey: abc", Kind::ApiKey),
+        ("X-IBM-Client-Id: abc", Kind::ApiKey),
+        ("x-ibm-client-secret: abc", Kind::ApiKey),
         ("Internal-Key: abc", Kind::InternalKey),
         ("X-JWT-Assertion: abc", Kind::BackendJwt),
         ("Cookie: a=b; JSESSIONID=1F", Kind::SessionCookie),
@@ -59,6 +61,31 @@ fn headers_present_what_they_are_for() {
     }
     assert_eq!(found("GET /x?%61pikey=abc&apikey= HTTP/1.1\r\n\r\n"), [(Kind::ApiKey, 1)]);
     assert!(found("GET /x?apikey=&xapikey=a HTTP/1.1\r\n\r\n").is_empty());
+}
+
+#[test]
+fn a_digest_of_ws_security_counts_as_a_digest() {
+    let soap = |kind| {
+        format!(
+            "<S:Envelope><S:Header><UsernameToken><Username>admin</Username>\
+             <Password Type='x#{kind}'>admin</Password></UsernameToken></S:Header><S:Body/></S:Envelope>"
+        )
+    };
+    let found = |kind| found(&post("text/xml", &soap(kind)));
+    assert_eq!(found("PasswordDigest"), [(Kind::DigestCredentials, 1)]);
+    assert_eq!(found("PasswordText")[0], (Kind::WsSecurity, 1));
+}
+
+#[test]
+fn api_connects_clients_present_an_id_and_a_secret_as_one_key() {
+    let both = "X-IBM-Client-Id: abc\r\nX-IBM-Client-Secret: def";
+    assert_eq!(found(&get(both).repeat(2)), [(Kind::ApiKey, 2)]);
+    let query = "GET /org/api/pets?client_id=abc&client_secret=def HTTP/1.1\r\n\r\n";
+    assert_eq!(found(query), [(Kind::ApiKey, 1)]);
+    let token = "GET /oauth2/token?client_id=abc&client_secret=def HTTP/1.1\r\n\r\n";
+    assert_eq!(found(token), [(Kind::ClientSecret, 1)]);
+    let login = "GET /oauth2/authorize?client_id=abc&response_type=code HTTP/1.1\r\n\r\n";
+    assert!(found(login).is_empty());
 }
 
 #[test]

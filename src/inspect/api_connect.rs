@@ -1,0 +1,78 @@
+//! How a client of IBM API Connect names itself (IBM, Defining API key security scheme components): by its id,
+//! or by id and secret, each in a header or in the query.
+
+use super::EvidenceKind;
+
+/// Words in paths of OAuth's and `OpenID` Connect's own endpoints.
+const OAUTH_PATHS: [&[u8]; 6] = [b"auth", b"oidc", b"token", b"login", b"logout", b"consent"];
+
+/// Parameters of requests to these (RFC 6749 §4; `OpenID` Connect RP-Initiated Logout §2).
+const OAUTH_PARAMETERS: [&[u8]; 6] = [
+    b"grant_type",
+    b"response_type",
+    b"redirect_uri",
+    b"scope",
+    b"id_token_hint",
+    b"post_logout_redirect_uri",
+];
+
+/// Tells whether a header is one of the client's two.
+pub(super) fn is_key(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"x-ibm-client-id")
+        || name.eq_ignore_ascii_case(b"x-ibm-client-secret")
+}
+
+/// Tells what a parameter of a query presents, if it is one of the client's two.
+///
+/// At OAuth's endpoints the id is public (RFC 6749 §2.2), and the secret is that of a client of OAuth.
+pub(super) fn in_query(name: &[u8], target: &[u8]) -> Option<EvidenceKind> {
+    match name {
+        b"client_id" => (!is_oauth(target)).then_some(EvidenceKind::ApiKey),
+        b"client_secret" if is_oauth(target) => Some(EvidenceKind::ClientSecret),
+        b"client_secret" => Some(EvidenceKind::ApiKey),
+        _ => None,
+    }
+}
+
+fn is_oauth(target: &[u8]) -> bool {
+    let (path, query) = match memchr::memchr(b'?', target) {
+        Some(at) => (&target[..at], &target[at + 1..]),
+        None => (target, &[][..]),
+    };
+    let has = |word: &[u8]| path.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    let is_named = |parameter: &[u8]| {
+        let name = parameter.split(|byte| *byte == b'=').next().unwrap_or(parameter);
+        OAUTH_PARAMETERS.contains(&name)
+    };
+    OAUTH_PATHS.into_iter().any(has) || query.split(|byte| *byte == b'&').any(is_named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_id_is_a_key_but_where_oauth_shows_it_to_everybody() {
+        let id = |target: &[u8]| in_query(b"client_id", target);
+        assert_eq!(id(b"/org/catalog/api/pets?client_id=x"), Some(EvidenceKind::ApiKey));
+        for target in [
+            &b"/oauth2/authorize?client_id=x"[..],
+            b"/OIDC/logout?client_id=x",
+            b"/authenticationendpoint/login.do?client_id=x",
+            b"/x?client_id=x&response_type=code",
+            b"/x?scope=a&client_id=x",
+        ] {
+            assert_eq!(id(target), None, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_the_clients_own_wherever_it_stands() {
+        let secret = |target: &[u8]| in_query(b"client_secret", target);
+        assert_eq!(secret(b"/pets?client_secret=x"), Some(EvidenceKind::ApiKey));
+        assert_eq!(secret(b"/oauth2/token?client_secret=x"), Some(EvidenceKind::ClientSecret));
+        assert_eq!(in_query(b"client", b"/pets?client=x"), None);
+        assert!(is_key(b"X-IBM-Client-Id") && is_key(b"x-ibm-client-secret"));
+        assert!(!is_key(b"X-Client-Id"));
+    }
+}
