@@ -22,12 +22,12 @@ pub(super) fn is_key(name: &[u8]) -> bool {
         || name.eq_ignore_ascii_case(b"x-ibm-client-secret")
 }
 
-/// Tells what a parameter of a query presents, if it is one of the client's two.
+/// Tells what a parameter of a query presents, if it is the client's secret. Its id alone is none: many an
+/// application has a parameter of that name, and OAuth shows it to everybody (RFC 6749 §2.2).
 ///
-/// At OAuth's endpoints the id is public (RFC 6749 §2.2), and the secret is that of a client of OAuth.
+/// At OAuth's endpoints the secret is that of a client of OAuth.
 pub(super) fn in_query(name: &[u8], target: &[u8]) -> Option<EvidenceKind> {
     match name {
-        b"client_id" => (!is_oauth(target)).then_some(EvidenceKind::ApiKey),
         b"client_secret" if is_oauth(target) => Some(EvidenceKind::ClientSecret),
         b"client_secret" => Some(EvidenceKind::ApiKey),
         _ => None,
@@ -52,25 +52,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_id_is_a_key_but_where_oauth_shows_it_to_everybody() {
-        let id = |target: &[u8]| in_query(b"client_id", target);
-        assert_eq!(id(b"/org/catalog/api/pets?client_id=x"), Some(EvidenceKind::ApiKey));
-        for target in [
-            &b"/oauth2/authorize?client_id=x"[..],
-            b"/OIDC/logout?client_id=x",
-            b"/authenticationendpoint/login.do?client_id=x",
-            b"/x?client_id=x&response_type=code",
-            b"/x?scope=a&client_id=x",
-        ] {
-            assert_eq!(id(target), None, "{target:?}");
-        }
-    }
-
-    #[test]
     fn a_secret_is_the_clients_own_wherever_it_stands() {
         let secret = |target: &[u8]| in_query(b"client_secret", target);
         assert_eq!(secret(b"/pets?client_secret=x"), Some(EvidenceKind::ApiKey));
-        assert_eq!(secret(b"/oauth2/token?client_secret=x"), Some(EvidenceKind::ClientSecret));
+        for target in [
+            &b"/oauth2/token?client_secret=x"[..],
+            b"/OIDC/logout?client_secret=x",
+            b"/authenticationendpoint/login.do?client_secret=x",
+            b"/x?client_secret=x&grant_type=password",
+            b"/x?scope=a&client_secret=x",
+        ] {
+            assert_eq!(secret(target), Some(EvidenceKind::ClientSecret), "{target:?}");
+        }
+        for target in [&b"/pets?client_id=x"[..], b"/oauth2/authorize?client_id=x"] {
+            assert_eq!(in_query(b"client_id", target), None, "{target:?}");
+        }
         assert_eq!(in_query(b"client", b"/pets?client=x"), None);
         assert!(is_key(b"X-IBM-Client-Id") && is_key(b"x-ibm-client-secret"));
         assert!(!is_key(b"X-Client-Id"));

@@ -133,6 +133,11 @@ impl Datagrams {
         self.found.as_deref().map(|found| &found.facts)
     }
 
+    /// Returns the memory of what was found, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.found.as_ref().map_or(0, |found| size_of::<Found>() + found.facts.held_bytes())
+    }
+
     /// Ends the exchange and returns all that was found.
     pub fn finish(self) -> Facts {
         self.found.map(|found| found.facts).unwrap_or_default()

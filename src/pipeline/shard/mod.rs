@@ -116,7 +116,11 @@ impl Shard {
         }
         match self.inspected.get_mut(flow.slot as usize) {
             Some(Inspected::Connection(connection)) => connection.lose(),
-            Some(Inspected::Datagrams(datagrams)) => datagrams.lose(),
+            Some(Inspected::Datagrams(datagrams)) => {
+                let held_before = datagrams.held_bytes();
+                datagrams.lose();
+                self.held += datagrams.held_bytes() - held_before;
+            }
             Some(Inspected::Facts(_) | Inspected::Free) | None => {}
         }
     }
@@ -280,17 +284,20 @@ impl Shard {
         let slot = flow.slot;
         let place = &mut self.inspected[slot as usize];
         let Inspected::Datagrams(datagrams) = place else { return Some(Verdict::Enough) };
+        let held_before = datagrams.held_bytes();
         let before = self.asked.then(|| datagrams.facts().map(telling));
         let progress = datagrams.packet(packet, packet.payload.of(bytes), tools);
         if before.is_some_and(|before| before != datagrams.facts().map(telling)) {
             self.changed.push(number);
         }
         if progress == Progress::More {
+            self.held = (self.held + datagrams.held_bytes()).saturating_sub(held_before);
             return None;
         }
         let Inspected::Datagrams(datagrams) = std::mem::replace(place, Inspected::Free) else {
             return None;
         };
+        self.held = self.held.saturating_sub(held_before);
         let facts = datagrams.finish();
         self.exchanges -= 1;
         self.decide(number, slot, facts);

@@ -19,8 +19,8 @@ const FLOW_COST: usize = size_of::<Flow>() + 32;
 /// What a connection that is looked into costs beside, in bytes: its reader; bytes that are held come on top.
 const READER_COST: usize = (1 << 10) + (1 << 7);
 
-/// What an exchange of datagrams that is looked into costs beside, in bytes.
-const EXCHANGE_COST: usize = 1 << 8;
+/// What an exchange of datagrams that is looked into costs beside, in bytes; what was found comes on top.
+const EXCHANGE_COST: usize = size_of::<Inspected>() + 16;
 
 /// What is known of a decided flow costs, in bytes, beside what was found.
 const FACTS_COST: usize = size_of::<Facts>() + size_of::<Inspected>() + 16;
@@ -240,6 +240,7 @@ impl Shard {
                 Inspected::Datagrams(datagrams) => {
                     undecided = evicted && datagrams.protocol().is_none();
                     self.exchanges -= 1;
+                    self.held = self.held.saturating_sub(datagrams.held_bytes());
                     boxed(datagrams.finish())
                 }
                 Inspected::Facts(facts) => {
@@ -267,5 +268,49 @@ impl Shard {
             + self.exchanges * EXCHANGE_COST
             + self.elsewhere.len() * ELSEWHERE_COST
             + self.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::testing::udp;
+    use crate::inspect::Options;
+    use crate::inspect::secret::Fingerprinter;
+
+    /// SNMPv2c's question for a system's description, with the community `public` (RFC 3416).
+    const QUESTION: &[u8] =
+        b"\x30\x26\x02\x01\x01\x04\x06public\xa0\x19\x02\x01\x01\x02\x01\0\x02\x01\0\
+        \x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\0\x05\0";
+
+    /// Returns what flows cost to which one datagram came each, and of how many something was found.
+    fn cost_of(payload: &[u8], port: u16, flows: u16) -> (u64, usize) {
+        let tools =
+            Tools { options: Options::default(), fingerprinter: Fingerprinter::new(b"key") };
+        let mut shard = Shard::default();
+        for client in 0..flows {
+            let (from, to) = (format!("10.0.0.1:{}", 20_000 + client), format!("10.0.0.2:{port}"));
+            let packet = udp(&from, &to, 0, u32::try_from(payload.len()).unwrap());
+            shard.packet(&packet, payload, &tools);
+        }
+        let found = shard.flows().filter(|(number, _)| shard.facts(*number).is_some()).count();
+        let ask = Ask { turn: 0, news: false, now: Timestamp(0), cost_max: usize::MAX / 4 };
+        let mut told = Answer::default();
+        shard.answer(&ask, 0, &mut told, &tools);
+        let cost = told.cost;
+        shard.answer(&Ask { cost_max: 0, ..ask }, 0, &mut told, &tools);
+        assert!(shard.is_empty() && shard.held == 0, "what went is counted no more");
+        (cost, found)
+    }
+
+    #[test]
+    fn what_was_found_of_an_exchange_counts_while_it_goes_on() {
+        let (nothing, found) = cost_of(b"nobody knows what this is", 9999, 100);
+        assert_eq!(found, 0);
+        let (something, found) = cost_of(QUESTION, 161, 100);
+        assert_eq!(found, 100);
+        // A community and that it is a default one: two entries of evidence at least.
+        let least = 100 * 2 * size_of::<crate::inspect::facts::Evidence>() as u64;
+        assert!(something > nothing + least, "{something} {nothing}");
     }
 }
