@@ -2,6 +2,7 @@
 //! or by id and secret, each in a header or in the query.
 
 use super::EvidenceKind;
+use super::http1::is;
 
 /// Words in paths of OAuth's and `OpenID` Connect's own endpoints.
 const OAUTH_PATHS: [&[u8]; 6] = [b"auth", b"oidc", b"token", b"login", b"logout", b"consent"];
@@ -18,8 +19,7 @@ const OAUTH_PARAMETERS: [&[u8]; 6] = [
 
 /// Tells whether a header is one of the client's two.
 pub(super) fn is_key(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"x-ibm-client-id")
-        || name.eq_ignore_ascii_case(b"x-ibm-client-secret")
+    is(name, b"x-ibm-client-id") || is(name, b"x-ibm-client-secret")
 }
 
 /// Tells what a parameter of a query presents, if it is the client's secret. Its id alone is none: many an

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::http1::is;
 use super::login;
 
 /// Longest Basic credentials whose user is looked at.
@@ -46,16 +47,15 @@ pub(super) fn is_secret(name: &[u8]) -> bool {
 /// Tells whether a name begins with a known one, which is in lower case.
 #[inline]
 fn starts<const LEN: usize>(name: &[u8], known: &[u8; LEN]) -> bool {
-    name.get(..LEN).is_some_and(|start| start.eq_ignore_ascii_case(known))
+    name.get(..LEN).is_some_and(|start| is(start, known))
 }
 
 /// Hands over the words of a header that is secret: each whole, what stands behind a name, a password.
 pub(super) fn of_header(value: &[u8], mut take: impl FnMut(&[u8])) {
     let mut is_bearer = false;
     for word in value.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b';' | b'"')) {
-        let is = |scheme: &[u8]| word.eq_ignore_ascii_case(scheme);
-        if is(b"bearer") || is(b"basic") || is(b"digest") {
-            is_bearer = is(b"bearer");
+        if is(word, b"bearer") || is(word, b"basic") || is(word, b"digest") {
+            is_bearer = is(word, b"bearer");
             continue;
         }
         take(word);

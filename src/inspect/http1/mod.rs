@@ -27,7 +27,7 @@ use body::Body;
 pub(super) use content::Content;
 pub(super) use credentials::{Firsts, Presented};
 pub(super) use describe::Description;
-pub(super) use head::{Framing, Method, trim};
+pub(super) use head::{Framing, Method, is, trim};
 use head::{head_end, rescan_from, whole_lines};
 pub(super) use probe::probe;
 use switch::{Next, Upgrade};

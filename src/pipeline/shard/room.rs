@@ -278,7 +278,7 @@ mod tests {
     use crate::inspect::Options;
     use crate::inspect::secret::Fingerprinter;
 
-    /// SNMPv2c's question for a system's description, with the community `public` (RFC 3416).
+    /// A question of SNMP's second version for a system's description, with the community `public` (RFC 3416).
     const QUESTION: &[u8] =
         b"\x30\x26\x02\x01\x01\x04\x06public\xa0\x19\x02\x01\x01\x02\x01\0\x02\x01\0\
         \x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\0\x05\0";
