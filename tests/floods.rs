@@ -255,7 +255,7 @@ fn many_alerts_fill_no_memory_and_each_counts() {
 
 #[test]
 fn exchanges_that_nobody_knows_are_thrown_out_before_connections() {
-    let reasons = floods("datagrams", 120_000, &|capture, n| {
+    let reasons = floods("datagrams", 250_000, &|capture, n| {
         capture.udp([client_of(n), (GATEWAY, 12_345)], b"nobody knows what this is");
     });
     assert!(reasons.contains(&"evicted".to_owned()), "{reasons:?}");
