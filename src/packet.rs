@@ -164,7 +164,8 @@ pub struct FiveTuple {
 #[expect(clippy::derived_hash_with_manual_eq, reason = "the same fields are equal")]
 pub struct FlowKey {
     addresses: [[u8; 16]; 2],
-    ports: [u16; 2],
+    /// The lower end's in the upper half.
+    ports: u32,
     encap: EncapId,
     transport: Transport,
     v6: bool,
@@ -176,13 +177,12 @@ impl PartialEq for FlowKey {
     fn eq(&self, other: &Self) -> bool {
         let words = |key: &Self| {
             let [low, high] = key.addresses.map(u128::from_ne_bytes);
-            let ports = u64::from(key.ports[0]) << 16 | u64::from(key.ports[1]);
-            let kind = (key.transport as u64) << 1 | u64::from(key.v6);
-            (low, high, ports << 32 | u64::from(key.encap.0), kind)
+            let kind = (key.transport as u32) << 1 | u32::from(key.v6);
+            (low, high, key.ports, key.encap.0, kind)
         };
         let (this, that) = (words(self), words(other));
-        (this.0 ^ that.0) | (this.1 ^ that.1) | u128::from((this.2 ^ that.2) | (this.3 ^ that.3))
-            == 0
+        let rest = (this.2 ^ that.2) | (this.3 ^ that.3) | (this.4 ^ that.4);
+        (this.0 ^ that.0) | (this.1 ^ that.1) | u128::from(rest) == 0
     }
 }
 
@@ -195,13 +195,18 @@ impl FlowKey {
         transport: Transport,
         encap: EncapId,
     ) -> (Self, Side) {
-        let widen = |a: [u8; 4]| u128::from(u32::from_le_bytes(a)).to_le_bytes();
         let rank =
             |(a, port): ([u8; 4], u16)| u64::from(u32::from_be_bytes(a)) << 16 | u64::from(port);
-        let (low, high, side) =
-            if rank(src) <= rank(dst) { (src, dst, Side::Low) } else { (dst, src, Side::High) };
-        let addresses = [widen(low.0), widen(high.0)];
-        (Self { addresses, ports: [low.1, high.1], encap, transport, v6: false }, side)
+        let (from, to) = (rank(src), rank(dst));
+        // No branch: which end sorts first is as good as random.
+        let side = if from <= to { Side::Low } else { Side::High };
+        let ranks = [from.min(to), from.max(to)];
+        #[expect(clippy::cast_possible_truncation, reason = "the parts that the rank was made of")]
+        let (addresses, ports) = (
+            ranks.map(|rank| u128::from(((rank >> 16) as u32).swap_bytes()).to_le_bytes()),
+            joined(ranks[0] as u16, ranks[1] as u16),
+        );
+        (Self { addresses, ports, encap, transport, v6: false }, side)
     }
 
     /// Builds the key of an IPv6 packet and tells on which side its sender is.
@@ -215,7 +220,7 @@ impl FlowKey {
         let (low, high, side) =
             if src <= dst { (src, dst, Side::Low) } else { (dst, src, Side::High) };
         let addresses = [low.0, high.0];
-        (Self { addresses, ports: [low.1, high.1], encap, transport, v6: true }, side)
+        (Self { addresses, ports: joined(low.1, high.1), encap, transport, v6: true }, side)
     }
 
     /// Builds the key of a packet and tells on which side its sender is.
@@ -267,7 +272,8 @@ impl FlowKey {
 
     /// Returns the port of one side.
     pub fn port(&self, side: Side) -> u16 {
-        self.ports[side.index()]
+        let [a, b, c, d] = self.ports.to_be_bytes();
+        u16::from_be_bytes(if side == Side::Low { [a, b] } else { [c, d] })
     }
 
     /// Returns the transport.
@@ -286,9 +292,7 @@ impl FlowKey {
         use std::hash::Hasher;
         let mut hasher = seed.build_hasher();
         let [low, high] = self.addresses.map(u128::from_le_bytes);
-        let rest = u64::from(self.ports[0])
-            | u64::from(self.ports[1]) << 16
-            | u64::from(self.encap.0) << 32;
+        let rest = u64::from(self.ports) | u64::from(self.encap.0) << 32;
         if self.v6 {
             hasher.write_u128(low);
             hasher.write_u128(high);
@@ -300,6 +304,11 @@ impl FlowKey {
         hasher.write_u64(u64::from(self.transport.number()));
         hasher.finish()
     }
+}
+
+/// Joins the ports of both ends, so that they sort as the ends do.
+fn joined(low: u16, high: u16) -> u32 {
+    u32::from(low) << 16 | u32::from(high)
 }
 
 /// Maps an IPv4 address into IPv6 (RFC 4291 §2.5.5.2); leaves an IPv6 address as it is.

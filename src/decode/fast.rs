@@ -26,6 +26,42 @@ const PROVIDER_VLAN: u16 = 0x88a8;
 /// VLAN tags read here; frames with more are rare.
 const VLANS_MAX: usize = 2;
 
+/// Length of the headers of [`tcp4`] without TCP's options.
+const TCP4_LEN: usize = 14 + 20 + 20;
+
+/// Reads the commonest frame of all: Ethernet without tags, IPv4 without options, TCP. One look at the length
+/// is enough for all that stands at a fixed place.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "once a packet, and too much to hand over")]
+pub(super) fn tcp4(frame: &[u8]) -> Option<(Ends, Body)> {
+    let head: &[u8; TCP4_LEN] = frame.first_chunk()?;
+    let two = |at: usize| be16([head[at], head[at + 1]]);
+    let four = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
+    // As for `read`: version 4, no options, no fragment.
+    if two(12) != IPV4 || head[14] != 0x45 || two(20) & 0x3fff != 0 || head[23] != protocol::TCP {
+        return None;
+    }
+    let stated = usize::from(two(16)).checked_sub(20)?;
+    let end = stated.min(frame.len() - 34);
+    let header_len = usize::from(head[46] >> 4) * 4;
+    if header_len < 20 || header_len > end {
+        return None;
+    }
+    let body = Body {
+        ports: [two(34), two(36)],
+        transport: Transport::Tcp,
+        tcp: TcpHeader {
+            seq: u32::from_be_bytes(four(38)),
+            ack: u32::from_be_bytes(four(42)),
+            window: two(48),
+            flags: TcpFlags(head[47]),
+        },
+        payload: Span { start: narrow(34 + header_len), len: narrow(end - header_len) },
+        cut_len: narrow(stated - end),
+    };
+    Some((Ends::V4 { src: four(26), dst: four(30) }, body))
+}
+
 /// Reads a frame of a common shape.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "once a packet, and too much to hand over")]

@@ -15,6 +15,7 @@ mod fast;
 mod fragment;
 mod ip;
 mod link;
+mod plain;
 mod trace;
 mod transport;
 mod tunnel;
@@ -26,7 +27,6 @@ pub use trace::{Origin, Trace};
 
 use encap::{Encaps, Layers};
 use fragment::{Fate, Fragment, Fragments, Joined, Tally};
-use ip::Ends;
 use walk::{Body, Found, Rules, Segment, Step, Walk, narrow};
 
 /// Why a frame joined no flow. Counted, never an error.
@@ -211,48 +211,12 @@ impl Decoder {
     /// When the block has no frame of that index. No content of a frame makes it panic.
     pub fn decode(&mut self, block: &mut Block, index: usize, number: u64) -> Decoded {
         let record = block.frames[index];
-        match self.decode_plain(&block.bytes, &record, number) {
+        let mut found = None;
+        self.decode_run(&block.bytes, &[record], number, |packet| found = Some(packet));
+        match found.or_else(|| self.decode_plain(&block.bytes, &record, number)) {
             Some(packet) => Decoded::Packet(packet),
             None => self.decode_oddity(block, &record, number),
         }
-    }
-
-    /// Decodes a frame of one of the commonest shapes; `None` leaves it to [`Decoder::decode_oddity`].
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "one caller a run, and a packet is large to hand over"
-    )]
-    pub fn decode_plain(
-        &mut self,
-        bytes: &[u8],
-        record: &FrameRecord,
-        number: u64,
-    ) -> Option<Packet> {
-        if let Some(trace) = &mut self.trace {
-            // The hot path does not say where it found what.
-            trace.clear();
-            return None;
-        }
-        let plain = fast::read(record.span.of(bytes), record.link, &self.options.rules())?;
-        let encap = self.in_vlans(plain.vlans);
-        let direction = self.direction(plain.ends, &plain.body, encap);
-        let Body { payload, cut_len, tcp, .. } = plain.body;
-        Some(Packet {
-            key: direction.key,
-            hash: direction.hash,
-            at: At { frame: number, time: record.time },
-            wire_len: record.wire_len,
-            frames: 1,
-            payload: Span { start: record.span.start + payload.start, len: payload.len },
-            cut_len,
-            tcp,
-            point: record.point,
-            side: direction.side,
-            outer: direction.outer,
-            counted_only: false,
-            merged: false,
-        })
     }
 
     /// Returns the id of what travels in up to two VLANs, from outside in; 0 stands for none.
@@ -417,18 +381,6 @@ impl Decoder {
         let encap = self.encaps.of(layers, segment.depth);
         let outer = layers.turned(segment.depth);
         Direction { outer, ..self.direction(segment.ends, &segment.body, encap) }
-    }
-
-    /// Makes the key of a packet, and its hash.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "once a packet, and too much to hand over")]
-    fn direction(&self, ends: Ends, body: &Body, encap: EncapId) -> Direction {
-        let [from, to] = body.ports;
-        let (key, side) = match ends {
-            Ends::V4 { src, dst } => FlowKey::v4((src, from), (dst, to), body.transport, encap),
-            Ends::V6 { src, dst } => FlowKey::v6((src, from), (dst, to), body.transport, encap),
-        };
-        Direction { hash: key.hash64(&self.seed), key, side, outer: 0 }
     }
 
     /// Makes the packet of all frames at hand; those of other points go to [`Self::elsewhere`].

@@ -208,6 +208,40 @@ impl Front {
 
     /// Decodes a block's frames and deals them out.
     fn deal(&mut self, block: &mut Block, config: &mut Config, batches: &mut [Batch]) {
+        if block.merged.is_empty() && block.counts.is_empty() && !config.has_filters() {
+            self.deal_plain(block, batches);
+        } else {
+            self.deal_each(block, config, batches);
+        }
+        self.frames += block.frames.len() as u64;
+        self.collect_lost_fragments();
+    }
+
+    /// Deals out frames that are all wanted, and of which each stands for itself: nearly all blocks are such.
+    fn deal_plain(&mut self, block: &mut Block, batches: &mut [Batch]) {
+        let first_number = self.frames + 1;
+        self.receive_all(&block.frames);
+        let mut index = 0;
+        while let Some(frames) = block.frames.get(index..).filter(|frames| !frames.is_empty()) {
+            let (bytes, number) = (&block.bytes, first_number + index as u64);
+            let ledger = &mut self.ledger;
+            index += self.decoder.decode_run(bytes, frames, number, |packet| {
+                if packet.cut_len > 0 {
+                    note_cut(ledger, packet.point);
+                }
+                batches[lane_of(packet.hash, batches.len())].packets.push(packet);
+            });
+            if let Some(&record) = block.frames.get(index) {
+                let number = first_number + index as u64;
+                let whole = Merged { index, packets: 1, headers_len: 0 };
+                self.deal_one(block, &record, (number, whole, false), batches);
+                index += 1;
+            }
+        }
+    }
+
+    /// Deals out frames of which some are not wanted or stand for several, between what a kernel counted.
+    fn deal_each(&mut self, block: &mut Block, config: &mut Config, batches: &mut [Batch]) {
         let first_number = self.frames + 1;
         let has_filters = config.has_filters();
         let (mut merged, mut counted) = (0, 0);
@@ -225,22 +259,32 @@ impl Front {
                 self.ledger.point(record.point).filtered += u64::from(whole.packets);
                 continue;
             }
-            if let Some(mut packet) = self.decoder.decode_plain(&block.bytes, &record, number) {
-                packet.frames = whole.packets;
-                packet.merged = merged != merged_before;
-                packet.wire_len = packet.wire_len.saturating_add(whole.headers_len);
-                if packet.cut_len > 0 {
-                    self.note_cut(record.point);
-                }
-                batches[lane_of(packet.hash, batches.len())].packets.push(packet);
-            } else {
-                self.deal_oddity(block, &record, (number, whole), batches);
-            }
+            self.deal_one(block, &record, (number, whole, merged != merged_before), batches);
         }
         self.close_run(&run);
         self.deal_counts(&block.counts, counted, block.frames.len(), batches);
-        self.frames += block.frames.len() as u64;
-        self.collect_lost_fragments();
+    }
+
+    /// Deals out one frame: its number, what it stands for, and whether that was merged.
+    #[inline(never)]
+    fn deal_one(
+        &mut self,
+        block: &mut Block,
+        record: &FrameRecord,
+        (number, whole, merged): (u64, Merged, bool),
+        batches: &mut [Batch],
+    ) {
+        if let Some(mut packet) = self.decoder.decode_plain(&block.bytes, record, number) {
+            packet.frames = whole.packets;
+            packet.merged = merged;
+            packet.wire_len = packet.wire_len.saturating_add(whole.headers_len);
+            if packet.cut_len > 0 {
+                note_cut(&mut self.ledger, record.point);
+            }
+            batches[lane_of(packet.hash, batches.len())].packets.push(packet);
+        } else {
+            self.deal_oddity(block, record, (number, whole), batches);
+        }
     }
 
     /// Deals out what the short way of decoding did not read.
@@ -258,7 +302,7 @@ impl Front {
                 packet.frames += whole.packets - 1;
                 packet.wire_len = packet.wire_len.saturating_add(whole.headers_len);
                 if packet.cut_len > 0 {
-                    self.note_cut(record.point);
+                    note_cut(&mut self.ledger, record.point);
                 }
                 batches[lane_of(packet.hash, lanes)].packets.push(packet);
                 for packet in self.decoder.elsewhere() {
@@ -293,6 +337,26 @@ impl Front {
         run.last = run.last.max(record.time);
     }
 
+    /// Counts frames as received of which each stands for itself.
+    fn receive_all(&mut self, frames: &[FrameRecord]) {
+        for run in frames.chunk_by(|one, next| one.point == next.point) {
+            let Some(first) = run.first() else { continue };
+            let mut received = Received {
+                point: first.point,
+                packets: run.len() as u64,
+                wire_bytes: 0,
+                first: first.time,
+                last: first.time,
+            };
+            for record in run {
+                received.wire_bytes += u64::from(record.wire_len);
+                received.first = received.first.min(record.time);
+                received.last = received.last.max(record.time);
+            }
+            self.close_run(&received);
+        }
+    }
+
     fn close_run(&mut self, run: &Received) {
         if run.packets == 0 {
             return;
@@ -306,11 +370,6 @@ impl Front {
         let span = self.span.get_or_insert((first, last));
         span.0 = span.0.min(first);
         span.1 = span.1.max(last);
-    }
-
-    #[cold]
-    fn note_cut(&mut self, point: PointId) {
-        *self.ledger.point(point).uninspected.entry("snaplen").or_default() += 1;
     }
 
     /// Deals out the counts from index `from` that come before a frame; returns the index of the next.
@@ -361,6 +420,11 @@ impl Front {
             self.ledger.stop(point, Stop::Fragment, frames);
         }
     }
+}
+
+#[cold]
+fn note_cut(ledger: &mut Ledger, point: PointId) {
+    *ledger.point(point).uninspected.entry("snaplen").or_default() += 1;
 }
 
 /// Returns what a frame stands for on the wire; `next` is the first of `merged` not yet passed.

@@ -150,9 +150,16 @@ fn each_block(held: &Held, on_block: &mut OnBlock<'_>) -> Result<()> {
 }
 
 fn decode(block: &mut Block, decoder: &mut Decoder, packets: &mut Vec<Packet>, first: u64) {
-    for index in 0..block.frames.len() {
-        if let Decoded::Packet(packet) = decoder.decode(block, index, first + index as u64) {
-            packets.push(packet);
+    let mut index = 0;
+    while index < block.frames.len() {
+        let number = first + index as u64;
+        let (bytes, frames) = (&block.bytes, &block.frames[index..]);
+        index += decoder.decode_run(bytes, frames, number, |packet| packets.push(packet));
+        if index < block.frames.len() {
+            if let Decoded::Packet(packet) = decoder.decode(block, index, first + index as u64) {
+                packets.push(packet);
+            }
+            index += 1;
         }
     }
 }

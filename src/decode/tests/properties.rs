@@ -206,6 +206,36 @@ proptest! {
     }
 
     #[test]
+    fn the_short_ways_read_what_the_general_one_reads(
+        sample in any::<Index>(),
+        changes in prop::collection::vec((any::<Index>(), any::<u8>()), 0..4),
+        near in prop::collection::vec((12_usize..60, any::<u8>()), 0..3),
+        keep in any::<Index>(),
+    ) {
+        let samples = samples();
+        let sample = sample.get(&samples);
+        let mut frame = sample.bytes.clone();
+        for (at, byte) in changes {
+            *at.get_mut(&mut frame) = byte;
+        }
+        for (at, byte) in near {
+            if let Some(place) = frame.get_mut(at) {
+                *place = byte;
+            }
+        }
+        let wire_len = u32::try_from(frame.len()).unwrap();
+        let keep = keep.index(frame.len() + 1);
+        let read = |mut decoder: Decoder| {
+            let mut block = Block::default();
+            block.push(Timestamp(7), PointId(0), sample.link, wire_len, &frame[..keep]);
+            decoder.decode(&mut block, 0, 1)
+        };
+        // Who traces goes the general way.
+        let (short, general) = (read(Decoder::new(Options::default())), read(Decoder::traced(Options::default())));
+        prop_assert_eq!(format!("{short:?}"), format!("{general:?}"));
+    }
+
+    #[test]
     fn no_bytes_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         link in 0_u16..300,
