@@ -2,7 +2,7 @@
 
 use super::describe::Description;
 use super::form::percent_decoded;
-use super::head::{Framing, Method, for_each_line, is, trim};
+use super::head::{Beginnings, Framing, Method, for_each_line, is, trim};
 use crate::inspect::secrecy::basic;
 use crate::inspect::secret::Fingerprint;
 use crate::inspect::{Context, EvidenceKind, Facts, api_connect, jwt, login};
@@ -68,7 +68,7 @@ impl Presented {
         let end = for_each_line(
             lines,
             |first| line = first,
-            |name| !context.options.auth_headers.is_empty() || wants(name),
+            if context.options.auth_headers.is_empty() { &WANTED } else { &Beginnings::ALL },
             |name, value| self.header(name, &value, at, context),
         );
         if !std::mem::replace(&mut self.has_line, true) && !line.is_empty() {
@@ -267,7 +267,7 @@ impl Presented {
         }
     }
 
-    /// Takes a header: name without white space around it, unfolded value. [`wants`] must let it pass.
+    /// Takes a header: name without white space around it, unfolded value. [`WANTED`] must let it pass.
     pub(in crate::inspect) fn header(
         &mut self,
         name: &[u8],
@@ -369,11 +369,8 @@ impl Presented {
     }
 }
 
-/// Tells whether a header whose name begins so, in lower case, frames a message or may present something.
-#[inline]
-fn wants(name: [u8; 2]) -> bool {
-    Framing::wants(name) || matches!(&name, b"ap" | b"au" | b"in" | b"pr" | b"x-")
-}
+/// How headers begin that frame a message or may present something.
+const WANTED: Beginnings = Framing::WANTED.and(&[*b"ap", *b"au", *b"in", *b"pr", *b"x-"]);
 
 /// Tells whether a cookie is a session of these products: the servlet container's, the single sign-on's of
 /// the identity server, and the halves of a token that publisher and portal keep.

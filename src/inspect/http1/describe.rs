@@ -2,7 +2,7 @@
 
 use super::credentials::is_named;
 use super::form::percent_decoded;
-use super::head::{for_each_line, is, trim};
+use super::head::{Beginnings, for_each_line, is, trim};
 use crate::inspect::http_context::{HttpContext, MASK, Writer};
 use crate::inspect::{jwt, secrecy};
 
@@ -52,7 +52,7 @@ impl Description {
         for_each_line(
             lines,
             |first| line = first,
-            |_| true,
+            &Beginnings::ALL,
             |name, value| self.field(name, &value, named),
         );
         if is_first && !line.is_empty() {

@@ -100,11 +100,8 @@ pub(in crate::inspect) enum Coding {
 }
 
 impl Framing {
-    /// Tells whether a header whose name begins so, in lower case, may frame a message.
-    #[inline]
-    pub(super) fn wants(name: [u8; 2]) -> bool {
-        matches!(&name, b"co" | b"ex" | b"se" | b"tr" | b"up")
-    }
+    /// How headers begin that may frame a message.
+    pub(super) const WANTED: Beginnings = Beginnings::of(&[*b"co", *b"ex", *b"se", *b"tr", *b"up"]);
 
     /// Notes a header that frames the message; others are left alone.
     pub(in crate::inspect) fn note(&mut self, name: &[u8], value: &[u8]) {
@@ -183,6 +180,41 @@ impl Framing {
             Some(len) => Some(Body::length(len)),
             None => Some(Body::until_close()),
         }
+    }
+}
+
+/// The first two bytes of names that are of interest, in any case.
+#[derive(Clone, Copy)]
+pub(super) struct Beginnings {
+    /// Low five bits of the second byte, by those of the first: letters of both cases are alike in them, and a
+    /// few other bytes too.
+    seconds: [u32; 32],
+}
+
+impl Beginnings {
+    /// Whatever a name begins with.
+    pub(super) const ALL: Self = Self { seconds: [u32::MAX; 32] };
+
+    /// Makes the set of these.
+    pub(super) const fn of(names: &[[u8; 2]]) -> Self {
+        Self { seconds: [0; 32] }.and(names)
+    }
+
+    /// Adds some.
+    pub(super) const fn and(mut self, names: &[[u8; 2]]) -> Self {
+        let mut index = 0;
+        while index < names.len() {
+            let [first, second] = names[index];
+            self.seconds[(first & 31) as usize] |= 1 << (second & 31);
+            index += 1;
+        }
+        self
+    }
+
+    /// Tells whether a name that begins so may be of interest.
+    #[inline]
+    fn has(&self, first: u8, second: u8) -> bool {
+        self.seconds[usize::from(first & 31)] >> (second & 31) & 1 == 1
     }
 }
 
@@ -267,14 +299,14 @@ pub(super) fn whole_lines(bytes: &[u8]) -> usize {
 }
 
 /// Calls `each` with every header line that is of interest: name without what is around it, unfolded value.
-/// `wants` gets the first two bytes of a name, in lower case, and may refuse it by them. The first line is
-/// handed to `first` unless it is a header itself; it cannot be folded. Returns the length of the head with
+/// A name that does not begin as is `wanted` is of none. The first line is handed to `first` unless it is a
+/// header itself; it cannot be folded. Returns the length of the head with
 /// the blank line that ends it, as [`head_end`] does; `None` where only some of its lines are there.
 #[inline]
 pub(super) fn for_each_line<'a>(
     head: &'a [u8],
     mut first: impl FnMut(&'a [u8]),
-    wants: impl Fn([u8; 2]) -> bool,
+    wanted: &Beginnings,
     mut each: impl FnMut(&'a [u8], Cow<'a, [u8]>),
 ) -> Option<usize> {
     let mut is_first = true;
@@ -292,7 +324,7 @@ pub(super) fn for_each_line<'a>(
         if !was_first
             && !is_folded
             && let [a @ 0x21..=0x7e, b, ..] = line
-            && !wants([a | 0x20, b | 0x20])
+            && !wanted.has(*a, *b)
         {
             continue;
         }
@@ -349,7 +381,7 @@ pub(super) fn response(lines: &[u8], framing: &mut Framing) -> (Option<u16>, Opt
             let digits = line.split(is_space).filter(|word| !word.is_empty()).nth(1);
             status = digits.and_then(status_of);
         },
-        Framing::wants,
+        &Framing::WANTED,
         |name, value| framing.note(name, &value),
     );
     (status, end)

@@ -1,7 +1,7 @@
 //! What is done when a message's head is whole, and when its body ends.
 
 use super::answers::Asked;
-use super::head::{self, Framing, Method};
+use super::head::{self, Beginnings, Framing, Method};
 use super::switch::{Next, Upgrade};
 use super::{Content, Description, Firsts, Http1, State};
 use crate::inspect::Context;
@@ -176,7 +176,7 @@ impl Http1 {
         head::for_each_line(
             head,
             |_| {},
-            |name| name == *b"lo",
+            &Beginnings::of(&[*b"lo"]),
             |name, value| {
                 if name.eq_ignore_ascii_case(b"location") {
                     issued.redirected(&value, at, context);
