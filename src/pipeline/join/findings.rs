@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::across::Across;
 use super::hosts::HostFacts;
 use super::records::Around;
+use super::sums::LOOK_AHEAD;
 use super::tags::Tagged;
 use super::told::Told;
 use super::view::View;
@@ -284,7 +285,11 @@ impl<'a> Join<'a> {
         let mut of_flow = Vec::new();
         let ground = self.setting.ground();
         let mut matrices = MatrixRun::new(ground);
-        for flow in &findings.flows {
+        for (index, flow) in findings.flows.iter().enumerate() {
+            if index.is_multiple_of(LOOK_AHEAD) {
+                let ahead = findings.flows[index..].iter().take(LOOK_AHEAD);
+                self.scene().load(&ahead.map(|flow| &self.places[*flow as usize]));
+            }
             let flow = *flow as usize;
             let view = self.view(&self.places[flow]);
             let tagged = self.tags.tagged(self.tag_of[flow]);

@@ -27,7 +27,27 @@ impl Place {
     pub(super) fn touch(&self, shards: &[Shard]) -> u64 {
         let shard = &shards[usize::from(self.shard)];
         let flow = shard.flow(self.number);
-        flow.packets[0] ^ flow.first.frame ^ shard.touch_facts(flow.slot)
+        // One of each of its cache lines.
+        let lines = flow.packets[0] ^ flow.bytes[1] ^ flow.first.frame;
+        lines ^ shard.touch_facts(flow.slot)
+    }
+
+    /// Loads the first evidence that was found in the flow; returns something of it.
+    #[inline]
+    pub(super) fn touch_evidence(&self, shards: &[Shard]) -> u64 {
+        let evidence = self.facts(shards).and_then(|facts| facts.evidence.first());
+        evidence.map_or(0, |evidence| evidence.count ^ evidence.secrets_beyond)
+    }
+
+    /// Loads the secret of the first evidence, and the request that it was in; returns something of it.
+    #[inline]
+    pub(super) fn touch_secret(&self, shards: &[Shard]) -> u64 {
+        let evidence = self.facts(shards).and_then(|facts| facts.evidence.first());
+        evidence.map_or(0, |evidence| {
+            let secret = evidence.secrets.first().map_or(0, |(_, count)| *count);
+            let status = evidence.http.as_deref().and_then(|http| http.status);
+            secret ^ u64::from(status.unwrap_or(0))
+        })
     }
 
     pub(super) fn shard(&self) -> usize {
