@@ -16,9 +16,9 @@ pub mod mix;
 pub mod privileges;
 pub mod write;
 
-/// Bytes that a block offers for frames: large enough to make a hand-over rare, small enough to stay
-/// in a core's second-level cache.
-pub const BLOCK_LEN: usize = 1 << 20;
+/// Bytes that a block offers for frames: large enough to make a hand-over rare, small enough that the few that are
+/// under way stay in a core's second-level cache.
+pub const BLOCK_LEN: usize = 512 << 10;
 
 /// Frames in the bytes that they were read with.
 ///

@@ -45,8 +45,8 @@ impl Table {
         self.index.replace(tag, known, other);
     }
 
-    /// Decides to which connection of a known five-tuple a packet belongs.
-    #[inline]
+    /// Decides to which connection of a known five-tuple a packet belongs that does not just go on with it.
+    #[inline(never)]
     pub(super) fn belonging(&mut self, known: FlowNumber, packet: &Packet) -> FlowNumber {
         if packet.counted_only {
             return known;

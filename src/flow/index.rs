@@ -51,11 +51,18 @@ impl Index {
         }
     }
 
-    /// Returns the flow of the first entry that a look-up would see, without saying that it matches:
-    /// what to load next.
+    /// Returns the first flow under the tag without a look at it, or [`NO_FLOW`]: very likely what a look-up finds.
     #[inline]
     pub fn touch(&self, tag: u32) -> FlowNumber {
-        self.entries[tag as usize & (self.entries.len() - 1)].flow
+        let mask = self.entries.len() - 1;
+        let mut at = tag as usize & mask;
+        loop {
+            let entry = self.entries[at];
+            if entry.flow == NO_FLOW || entry.tag == tag {
+                return entry.flow;
+            }
+            at = (at + 1) & mask;
+        }
     }
 
     /// Adds a flow under a tag; the caller knows that its key is not there yet.

@@ -15,7 +15,7 @@ pub(crate) mod testing;
 mod tests;
 
 use crate::capture::FlowCount;
-use crate::packet::{At, FlowKey, Packet, PointId, Side, Timestamp, Transport};
+use crate::packet::{At, FlowKey, Packet, PointId, Side, TcpFlags, Timestamp, Transport};
 use history::{History, Written};
 use index::{FlowNumber, Index, NO_FLOW};
 use tcp::{Step, Tcp};
@@ -171,6 +171,36 @@ impl Flow {
         self.bytes[0] + self.bytes[1]
     }
 
+    /// Tells whether a packet of its five-tuple is its own without a look at what else there is, as most are.
+    #[inline]
+    fn goes_on_with(&self, packet: &Packet) -> bool {
+        match packet.key.transport() {
+            Transport::Tcp => self.tentative == NO_FLOW && !packet.tcp.flags.has(TcpFlags::SYN),
+            Transport::Udp => packet.at.time.since(self.last) <= UDP_IDLE_NS,
+        }
+    }
+
+    /// Takes a packet that belongs to it.
+    #[inline]
+    fn take(&mut self, packet: &Packet) {
+        self.count(packet);
+        if packet.counted_only {
+            return;
+        }
+        if packet.payload.len + packet.cut_len > 0 {
+            self.marks |= Self::HAS_PAYLOAD[packet.side.index()];
+        }
+        if packet.key.transport() == Transport::Tcp {
+            self.history.packet(packet, &mut self.written);
+            if self.tcp.step(packet) == Step::Established
+                && self.handshake_ns == 0
+                && self.marks & Self::SYN_REPEATED == 0
+            {
+                self.handshake_ns = packet.at.time.since(self.first.time);
+            }
+        }
+    }
+
     /// Counts a packet, without a look at what it means.
     #[inline]
     fn count(&mut self, packet: &Packet) {
@@ -214,8 +244,8 @@ impl Table {
         &mut self.slabs[number as usize / SLAB_LEN][number as usize % SLAB_LEN]
     }
 
-    /// Loads what a look-up of this hash will read first, so that a batch's cache misses overlap.
-    /// Returns something of what was loaded, for [`std::hint::black_box`].
+    /// Looks a hash up without a look at the flow, so that a batch's cache misses overlap: returns the flow that
+    /// a packet of it very likely belongs to, or [`NO_FLOW`].
     #[inline]
     pub fn touch(&self, hash: u64) -> FlowNumber {
         self.index.touch(tag_of(hash))
@@ -233,30 +263,54 @@ impl Table {
     }
 
     /// Takes a packet: finds or makes its flow and counts it there.
-    #[inline]
     pub fn packet(&mut self, packet: &Packet) -> (FlowNumber, &mut Flow) {
-        let number = match self.find(packet.hash, &packet.key) {
-            None => self.begin(packet),
-            Some(known) => self.belonging(known, packet),
-        };
+        self.packet_of(packet, self.touch(packet.hash))
+    }
+
+    /// Takes a packet of a hash of which [`Table::touch`] said before, at any time, to which flow it very likely
+    /// belongs.
+    #[inline]
+    pub fn packet_of(&mut self, packet: &Packet, likely: FlowNumber) -> (FlowNumber, &mut Flow) {
+        let number =
+            if self.goes_on(likely, packet) { likely } else { self.number_of(packet, likely) };
         let flow = self.flow_mut(number);
-        flow.count(packet);
-        if packet.counted_only {
-            return (number, flow);
-        }
-        if packet.payload.len + packet.cut_len > 0 {
-            flow.marks |= Flow::HAS_PAYLOAD[packet.side.index()];
-        }
-        if packet.key.transport() == Transport::Tcp {
-            flow.history.packet(packet, &mut flow.written);
-            if flow.tcp.step(packet) == Step::Established
-                && flow.handshake_ns == 0
-                && flow.marks & Flow::SYN_REPEATED == 0
-            {
-                flow.handshake_ns = packet.at.time.since(flow.first.time);
-            }
-        }
+        flow.take(packet);
         (number, flow)
+    }
+
+    /// Finds the flow of a packet, or makes it.
+    #[inline(never)]
+    fn number_of(&mut self, packet: &Packet, likely: FlowNumber) -> FlowNumber {
+        let known = if self.is_known(likely, packet) {
+            Some(likely)
+        } else {
+            self.find(packet.hash, &packet.key)
+        };
+        match known {
+            None => self.begin(packet),
+            Some(known) if self.flow(known).goes_on_with(packet) => known,
+            Some(known) => self.belonging(known, packet),
+        }
+    }
+
+    /// Tells whether a flow is the one that a packet just goes on with, as nearly all are.
+    #[inline]
+    fn goes_on(&self, likely: FlowNumber, packet: &Packet) -> bool {
+        self.is_known(likely, packet) && self.flow(likely).goes_on_with(packet)
+    }
+
+    /// Tells whether a flow is the one that a look-up of the packet's key finds.
+    #[inline]
+    fn is_known(&self, likely: FlowNumber, packet: &Packet) -> bool {
+        // All flows of a key that the index does not lead to are marked so.
+        const ELSEWHERE: u16 = Flow::ENDED | Flow::TENTATIVE | Flow::VACANT;
+        if likely >= self.len {
+            return false;
+        }
+        let flow = self.flow(likely);
+        let is_known = flow.marks & ELSEWHERE == 0 && flow.key == packet.key;
+        debug_assert!(!is_known || self.find(packet.hash, &packet.key) == Some(likely));
+        is_known
     }
 
     /// Adds what a kernel counted for a flow; makes the flow when no frame of it came before.
@@ -323,7 +377,7 @@ impl Table {
         Some(gone)
     }
 
-    #[inline]
+    #[inline(never)]
     fn find(&self, hash: u64, key: &FlowKey) -> Option<FlowNumber> {
         self.index.find(tag_of(hash), |number| self.flow(number).key == *key)
     }

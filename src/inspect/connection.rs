@@ -10,6 +10,7 @@ use super::probe::{Outcome, Prober, START_LEN_MAX, Start};
 use super::proxy::{self, Lead};
 use super::{Context, Facts, Inspection, Inspector, Progress, Protocol, Uninspected};
 use crate::flow::stream::{Stream, StreamSink};
+use crate::flow::tcp::Tcp;
 use crate::packet::{At, Packet, Side};
 
 /// A connection whose bytes are looked into.
@@ -44,9 +45,8 @@ struct Reading<'a, 'c> {
     reader: &'a mut Reader,
     context: &'a mut Context<'c>,
     ports: [u16; 2],
-    opener: Option<Side>,
-    /// The number of each side's first byte, where the handshake told it.
-    starts: [Option<u32>; 2],
+    /// What the handshake told, while packets come: read only where it matters.
+    tcp: Option<&'a Tcp>,
 }
 
 impl Connection {
@@ -62,26 +62,25 @@ impl Connection {
         }
     }
 
-    /// Takes one packet; `starts` are the numbers of the sides' first bytes where the handshake told them,
-    /// and `opener` is the side that opened the connection where that was seen.
+    /// Takes one packet; `tcp` tells who opened the connection, and the numbers of the sides' first bytes, where
+    /// that was seen.
     pub fn packet(
         &mut self,
         packet: &Packet,
         payload: &[u8],
-        starts: [Option<u32>; 2],
-        opener: Option<Side>,
+        tcp: &Tcp,
         tools: &super::Tools,
     ) -> Progress {
         let Self { stream, reader, facts, .. } = self;
         let mut context = tools.context(facts);
         let ports = [packet.key.port(Side::Low), packet.key.port(Side::High)];
-        let start = starts[packet.side.index()];
+        let start = tcp.stream_start(packet.side);
         if start.is_none()
             && let Reader::Probing(probing) = reader
         {
             probing.sides[packet.side.index()].midway = true;
         }
-        let mut sink = Reading { reader, context: &mut context, ports, opener, starts };
+        let mut sink = Reading { reader, context: &mut context, ports, tcp: Some(tcp) };
         stream.segment(packet, payload, start, &mut sink);
         if stream.is_closed() {
             sink.end();
@@ -94,6 +93,12 @@ impl Connection {
     #[inline]
     pub fn pass(&mut self, packet: &Packet) -> bool {
         self.stream.pass(packet)
+    }
+
+    /// Tells whether a packet is likely one that [`Connection::pass`] takes.
+    #[inline]
+    pub fn passes(&self, packet: &Packet) -> bool {
+        self.stream.passes(packet)
     }
 
     /// Loads what the next packet needs first, so that cache misses overlap. Returns something of what was
@@ -150,8 +155,7 @@ impl Connection {
     pub fn finish(mut self, ports: [u16; 2], tools: &super::Tools) -> Facts {
         let Self { stream, reader, facts, .. } = &mut self;
         let mut context = tools.context(facts);
-        let mut sink =
-            Reading { reader, context: &mut context, ports, opener: None, starts: [None; 2] };
+        let mut sink = Reading { reader, context: &mut context, ports, tcp: None };
         stream.finish(&mut sink);
         sink.end();
         self.facts
@@ -167,7 +171,7 @@ impl Default for Connection {
 impl Reading<'_, '_> {
     /// Both sides have ended: what was undecided for want of bytes is decided with what there is.
     fn end(&mut self) {
-        let first = self.opener.unwrap_or_else(|| self.likely_client());
+        let first = self.opener().unwrap_or_else(|| self.likely_client());
         for side in [first, first.other()] {
             let outcome = self.ask(side, true);
             if let Outcome::Confirmed { protocol, initiator } = outcome {
@@ -272,7 +276,7 @@ impl Reading<'_, '_> {
 
     /// The protocol is known: its reader begins. Returns what was kept until then.
     fn begin(&mut self, protocol: Protocol, initiator: Option<Side>) -> Option<[Opening; 2]> {
-        let client = initiator.or(self.opener).unwrap_or_else(|| self.likely_client());
+        let client = initiator.or_else(|| self.opener()).unwrap_or_else(|| self.likely_client());
         let Reader::Probing(probing) = std::mem::replace(self.reader, Reader::Done) else {
             return None;
         };
@@ -280,7 +284,7 @@ impl Reading<'_, '_> {
         // A side that has not spoken yet may be in the middle of something, too.
         let midway = Side::BOTH.map(|side| {
             let opening = &sides[side.index()];
-            opening.midway || (opening.is_silent() && self.starts[side.index()].is_none())
+            opening.midway || (opening.is_silent() && !has_start(self.tcp, side))
         });
         *self.reader = Reader::Reading(Inspection::begin(protocol, client, midway));
         self.context.facts.protocol = Some(protocol);
@@ -315,6 +319,11 @@ impl Reading<'_, '_> {
         }
     }
 
+    /// Returns the side that opened the connection, where that was seen.
+    fn opener(&self) -> Option<Side> {
+        self.tcp.and_then(Tcp::initiator)
+    }
+
     /// Returns the side with the higher port, where nothing else tells the client.
     fn likely_client(&self) -> Side {
         if self.ports[0] >= self.ports[1] { Side::Low } else { Side::High }
@@ -325,6 +334,11 @@ impl Reading<'_, '_> {
             *self.reader = Reader::Done;
         }
     }
+}
+
+/// Tells whether the handshake told the number of a side's first byte.
+fn has_start(tcp: Option<&Tcp>, side: Side) -> bool {
+    tcp.is_some_and(|tcp| tcp.stream_start(side).is_some())
 }
 
 /// Returns the port of a side, then of the other.
@@ -351,7 +365,7 @@ impl StreamSink for Reading<'_, '_> {
                 let facts = &*self.context.facts;
                 if facts.answer == Answer::Unheard && facts.initiator == Some(side.other()) {
                     let is_whole = facts.uninspected.is_empty();
-                    let from_first = is_whole && self.starts[side.index()].is_some();
+                    let from_first = is_whole && has_start(self.tcp, side);
                     let ports = ports_of(side, self.ports);
                     // A server may greet whoever comes, and wait.
                     let start = Start { bytes, from_first, other: &[], ports, ended: true };

@@ -28,6 +28,12 @@ impl Stream {
         true
     }
 
+    /// Tells whether a segment is likely one that [`Stream::pass`] takes.
+    #[inline]
+    pub fn passes(&self, packet: &Packet) -> bool {
+        packet.payload.len < self.halves[packet.side.index()].passing
+    }
+
     /// Tells the sink what it was not given.
     pub(super) fn catch_up(&mut self, sink: &mut impl StreamSink) {
         for side in Side::BOTH {

@@ -59,11 +59,22 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Takes one packet. A verdict holds for the whole five-tuple, and is given again with each packet
-    /// that need not have come.
-    #[inline]
+    /// Takes one packet; see [`Shard::packet_of`].
     pub fn packet(&mut self, packet: &Packet, bytes: &[u8], tools: &Tools) -> Option<Verdict> {
-        let (number, flow) = self.table.packet(packet);
+        self.packet_of(packet, self.touch(packet.hash), bytes, tools)
+    }
+
+    /// Takes one packet; `likely` is what [`Shard::touch`] said of its hash. A verdict holds for the whole
+    /// five-tuple, and is given again with each packet that need not have come.
+    #[inline]
+    pub fn packet_of(
+        &mut self,
+        packet: &Packet,
+        likely: FlowNumber,
+        bytes: &[u8],
+        tools: &Tools,
+    ) -> Option<Verdict> {
+        let (number, flow) = self.table.packet_of(packet, likely);
         let slot = flow.slot;
         let is_empty = packet.payload.len == 0 && packet.cut_len == 0;
         // What says nothing itself may still tell that the bytes before it were lost.
@@ -149,11 +160,15 @@ impl Shard {
         self.table.touch_flow(number)
     }
 
-    /// Loads what a payload of the flow with this place needs first.
+    /// Loads what a packet with payload needs first of the flow with this place, and the payload itself where it is
+    /// going to be read; returns something of it.
     #[inline]
-    pub fn touch_reader(&self, slot: Slot) -> u64 {
+    pub fn touch_reader(&self, slot: Slot, packet: &Packet, bytes: &[u8]) -> u64 {
         match self.inspected.get(slot as usize) {
-            Some(Inspected::Connection(connection)) => connection.touch(),
+            Some(Inspected::Connection(connection)) => {
+                let of_reader = connection.touch();
+                if connection.passes(packet) { of_reader } else { of_reader ^ touch(packet, bytes) }
+            }
             _ => 0,
         }
     }
@@ -162,7 +177,9 @@ impl Shard {
     #[inline]
     pub fn touch_facts(&self, slot: Slot) -> u64 {
         match self.inspected.get(slot as usize) {
-            Some(Inspected::Facts(facts)) => facts.requests,
+            Some(Inspected::Facts(facts)) => {
+                facts.requests ^ facts.evidence.len() as u64 ^ u64::from(facts.upgraded)
+            }
             _ => 0,
         }
     }
@@ -247,10 +264,9 @@ impl Shard {
         let place = &mut self.inspected[slot as usize];
         let Inspected::Connection(connection) = place else { return Some(Verdict::Enough) };
         let held_before = connection.held_bytes();
-        let starts = Side::BOTH.map(|side| flow.tcp.stream_start(side));
-        let (opener, payload) = (flow.tcp.initiator(), packet.payload.of(bytes));
+        let payload = packet.payload.of(bytes);
         let before = self.asked.then(|| telling(connection.facts()));
-        let progress = connection.packet(packet, payload, starts, opener, tools);
+        let progress = connection.packet(packet, payload, &flow.tcp, tools);
         self.held = (self.held + connection.held_bytes()).saturating_sub(held_before);
         if before.is_some_and(|before| before != telling(connection.facts())) {
             self.changed.push(number);
@@ -332,6 +348,15 @@ fn end_of(mut connection: Connection, flow: &Flow, tools: &Tools) -> Facts {
         }
     }
     connection.finish(ports_of(&flow.key), tools)
+}
+
+/// Loads the first cache lines of a payload, which another thread may have written: a head is rarely longer.
+#[inline]
+fn touch(packet: &Packet, bytes: &[u8]) -> u64 {
+    const LINES_LEN: usize = 12 * 64;
+    let payload = packet.payload.of(bytes);
+    let lines = payload[..payload.len().min(LINES_LEN)].iter().step_by(64);
+    lines.fold(0, |loaded, byte| loaded ^ u64::from(*byte))
 }
 
 /// Tells whether a packet is in the middle of bytes that nobody looks at, as most of a body are.

@@ -85,9 +85,7 @@ fn facts_of(path: &Path) -> Vec<Facts> {
                 connections.insert(slot, (Connection::new(), ports));
             }
             let (connection, _) = connections.get_mut(&flow.slot).unwrap();
-            let starts = Side::BOTH.map(|side| flow.tcp.stream_start(side));
-            let (opener, payload) = (flow.tcp.initiator(), packet.payload.of(&block.bytes));
-            connection.packet(&packet, payload, starts, opener, &tools);
+            connection.packet(&packet, packet.payload.of(&block.bytes), &flow.tcp, &tools);
         }
     }
     connections.into_values().map(|(connection, ports)| connection.finish(ports, &tools)).collect()

@@ -8,6 +8,7 @@ mod credentials;
 use proptest::prelude::*;
 
 use super::*;
+use crate::flow::tcp::Tcp;
 use crate::flow::testing::{CLIENT, SERVER, tcp};
 use crate::inspect::connection::Connection;
 use crate::inspect::secret::Fingerprinter;
@@ -39,8 +40,12 @@ fn converse(pieces: &[(bool, &[u8])], midway: bool) -> Facts {
     let tools = tools();
     let mut connection = Connection::new();
     let mut next = [100_u32, 900];
-    // The client is the high side.
-    let starts = [next[1], next[0]].map(|start| (!midway).then_some(start));
+    let mut handshake = Tcp::default();
+    if !midway {
+        // The client is the high side.
+        handshake.counted(Side::Low, Some(next[1] - 1), None);
+        handshake.counted(Side::High, Some(next[0] - 1), None);
+    }
     let ports = {
         let packet = tcp(CLIENT, SERVER, 0, 0, 0, 0);
         [Side::Low, Side::High].map(|side| packet.key.port(side))
@@ -52,7 +57,7 @@ fn converse(pieces: &[(bool, &[u8])], midway: bool) -> Facts {
         let mut packet = tcp(from, to, TcpFlags::ACK, next[side], 0, len);
         packet.at = At { frame: index as u64 + 1, time: Timestamp(0) };
         next[side] += len;
-        connection.packet(&packet, bytes, starts, None, &tools);
+        connection.packet(&packet, bytes, &handshake, &tools);
     }
     connection.finish(ports, &tools)
 }
@@ -345,7 +350,7 @@ proptest! {
     fn reading_a_heads_lines_finds_the_end_that_a_search_finds(
         bytes in prop::collection::vec(prop::sample::select(b"\r\n\r\n a:\tGET /\0".to_vec()), 0..60),
     ) {
-        let end = head::for_each_line(&bytes, |_| {}, |_| true, |_, _| {});
+        let end = head::for_each_line(&bytes, |_| {}, &head::Beginnings::ALL, |_, _| {});
         prop_assert_eq!(end, head_end(&bytes, 0));
     }
 
@@ -357,9 +362,9 @@ proptest! {
         ][..]), 0..40),
     ) {
         let head = pieces.concat();
-        let names = |wants: &dyn Fn([u8; 2]) -> bool| {
+        let names = |wanted: &head::Beginnings| {
             let mut found = Vec::new();
-            head::for_each_line(head.as_bytes(), |_| {}, wants, |name, value| {
+            head::for_each_line(head.as_bytes(), |_| {}, wanted, |name, value| {
                 if ["authorization", "cookie", "content-length"]
                     .iter()
                     .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
@@ -369,8 +374,8 @@ proptest! {
             });
             found
         };
-        let wants = |name: [u8; 2]| matches!(&name, b"au" | b"co");
-        prop_assert_eq!(names(&wants), names(&|_| true));
+        let wanted = head::Beginnings::of(&[*b"au", *b"co"]);
+        prop_assert_eq!(names(&wanted), names(&head::Beginnings::ALL));
     }
 
     #[test]
