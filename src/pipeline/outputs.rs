@@ -28,6 +28,24 @@ impl Outputs {
         self.0.iter().any(|output| !output.closed && output.sink.wants_flows())
     }
 
+    /// Tells whether flows go nowhere but where their lines may be made elsewhere.
+    pub fn take_lines(&self) -> bool {
+        let mut wanting =
+            self.0.iter().filter(|output| !output.closed && output.sink.wants_flows());
+        wanting.all(|output| output.sink.takes_lines())
+    }
+
+    /// Tells whether everything goes nowhere but where its lines may be made elsewhere.
+    pub fn take_nothing_else(&self) -> bool {
+        self.0.iter().all(|output| output.closed || output.sink.takes_lines())
+    }
+
+    /// Hands lines of flows and alerts to every sink that wants flows, or says why there are none.
+    pub fn lines(&mut self, lines: io::Result<&[u8]>) -> Result<()> {
+        let lines = lines.map_err(|error| Error::new(format!("cannot make lines: {error}")))?;
+        self.each(|sink| if sink.wants_flows() { sink.lines(lines) } else { Ok(()) })
+    }
+
     /// Tells whether any reader has gone away.
     pub fn is_closed(&self) -> bool {
         self.0.iter().any(|output| output.closed)

@@ -38,6 +38,16 @@ pub trait Sink {
         true
     }
 
+    /// Tells whether each flow and alert is a line of NDJSON to it, which may be made elsewhere: see [`Sink::lines`].
+    fn takes_lines(&self) -> bool {
+        false
+    }
+
+    /// Takes lines that [`ndjson::write_flow`] or [`ndjson::write_alert`] made.
+    fn lines(&mut self, _lines: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Hands on what is still buffered: a live reader waits for it.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())

@@ -43,8 +43,7 @@ impl Ndjson {
     }
 
     fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
-        line.serialize(&mut serde_json::Serializer::with_formatter(&mut self.buffer, Careful))?;
-        self.buffer.push(b'\n');
+        write_line(line, &mut self.buffer)?;
         if self.buffer.len() >= BUFFER_LEN { self.hand_on() } else { Ok(()) }
     }
 
@@ -53,6 +52,22 @@ impl Ndjson {
         self.buffer.clear();
         written
     }
+}
+
+/// Writes a flow's line.
+pub fn write_flow(flow: &FlowRecord<'_>, out: &mut Vec<u8>) -> io::Result<()> {
+    write_line(&flow_line(flow), out)
+}
+
+/// Writes an alert's line.
+pub fn write_alert(alert: &AlertRecord<'_>, out: &mut Vec<u8>) -> io::Result<()> {
+    write_line(&alert_line(alert), out)
+}
+
+fn write_line(line: &impl Serialize, out: &mut Vec<u8>) -> io::Result<()> {
+    line.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Careful))?;
+    out.push(b'\n');
+    Ok(())
 }
 
 impl Sink for Ndjson {
@@ -65,6 +80,16 @@ impl Sink for Ndjson {
             Record::Row(row) => self.line(&RowLine::of(row)),
             Record::Stats(stats) => self.line(&StatsLine::of(stats)),
         }
+    }
+
+    fn takes_lines(&self) -> bool {
+        // Who counts what goes out in a second has to see each alert.
+        self.rate.is_none()
+    }
+
+    fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.hand_on()?;
+        self.out.write_all(lines)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,24 +1,17 @@
-//! Every flow judged, and the findings as published.
+//! Every flow judged, and what the findings add up to.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::across::Across;
 use super::hosts::HostFacts;
-use super::records::Around;
-use super::sums::LOOK_AHEAD;
 use super::tags::Tagged;
 use super::told::Told;
 use super::view::View;
 use super::{Join, Seen, Setting};
-use crate::error::Result;
 use crate::packet::{At, Timestamp};
-use crate::pipeline::outputs::Outputs;
 use crate::policy::baseline::Key;
-use crate::policy::{Cover, EvidenceNote, Finding, MatrixRun, Policy, Severity, Subject, Trigger};
-use crate::report::record::{
-    AlertRecord, BaselineState, EvidenceRecord, Record, RuleRecord, SuppressionRecord,
-};
+use crate::policy::{Cover, Finding, Ground, Policy, Severity, Subject};
+use crate::report::record::{BaselineState, RuleRecord};
 use crate::report::summary::{NotExercised, RuleTotals};
 use crate::report::timeline::{Timeline, TimelineBuilder};
 use crate::site::Site;
@@ -110,6 +103,16 @@ impl Findings {
         }
     }
 
+    /// Returns the flows with findings: indices into the join's places, in order.
+    pub(super) fn flows(&self) -> &[u32] {
+        &self.flows
+    }
+
+    /// Returns what only several flows show, by the flow that it is reported with.
+    pub(super) fn across(&self, flow: usize) -> &[Finding] {
+        self.across.get(&flow).map_or(&[], Vec::as_slice)
+    }
+
     /// Returns the counts over time.
     pub(super) fn timeline(&self) -> Timeline {
         self.timeline.clone().build()
@@ -149,21 +152,7 @@ impl Findings {
     }
 }
 
-/// What alerts are written with: made once for many.
-pub(super) struct Desk {
-    pub(super) rules: Vec<RuleRecord>,
-    pub(super) accepted: Vec<SuppressionRecord>,
-}
-
-/// One finding on its way out.
-struct Alert<'f> {
-    finding: &'f Finding,
-    cover: Cover,
-    baseline: Option<BaselineState>,
-    update: bool,
-}
-
-impl<'a> Join<'a> {
+impl Join<'_> {
     /// Asks the policy about one flow, the `flow`-th of the places.
     pub(super) fn judge(
         &self,
@@ -237,183 +226,17 @@ impl<'a> Join<'a> {
     }
 
     /// Returns what is known of a flow's responder.
-    fn host_of(&self, view: &View<'_>) -> Option<&HostFacts> {
+    pub(super) fn host_of(&self, view: &View<'_>) -> Option<&HostFacts> {
         self.hosts.of(view.responder().ip())
     }
 
-    fn subject<'s>(
+    pub(super) fn subject<'s>(
         &'s self,
         view: &View<'s>,
         tagged: &'s Tagged<'_>,
         host: Option<&HostFacts>,
     ) -> Subject<'s> {
-        let (initiator, responder) = (view.initiator(), view.responder());
-        let site = self.setting.site;
-        Subject {
-            catalog: self.setting.catalog,
-            initiator,
-            responder,
-            initiator_known: view.direction.known,
-            transport: view.transport(),
-            tag: &tagged.tag,
-            heard: view.heard,
-            facts: view.facts,
-            encrypted: view.encrypted(),
-            established: view.is_established(),
-            answered: view.was_answered(),
-            initiator_spoke: view.flow.has_payload_of(view.initiator_side()),
-            host_is_product: host.is_some_and(HostFacts::is_product),
-            initiator_zone: site.zone_of(initiator.ip()),
-            responder_zone: site.zone_of(responder.ip()),
-            first: view.flow.first,
-            last: At { frame: view.flow.first.frame, time: view.flow.last },
-        }
-    }
-
-    /// Writes every finding, in the order of the flows: those that went out before as updates.
-    pub(super) fn write_alerts(
-        &self,
-        findings: &Findings,
-        told: &mut Told,
-        outputs: &mut Outputs,
-    ) -> Result<()> {
-        if findings.flows.is_empty() {
-            return Ok(());
-        }
-        let desk = self.desk();
-        let Setting { policy, site, past, .. } = self.setting;
-        let mut of_flow = Vec::new();
-        let ground = self.setting.ground();
-        let mut matrices = MatrixRun::new(ground);
-        for (index, flow) in findings.flows.iter().enumerate() {
-            if index.is_multiple_of(LOOK_AHEAD) {
-                let ahead = findings.flows[index..].iter().take(LOOK_AHEAD);
-                self.scene().load(&ahead.map(|flow| &self.places[*flow as usize]));
-            }
-            let flow = *flow as usize;
-            let view = self.view(&self.places[flow]);
-            let tagged = self.tags.tagged(self.tag_of[flow]);
-            let subject = self.subject(&view, tagged, self.host_of(&view));
-            policy.judge(&subject, site, &mut of_flow);
-            matrices.flow(ground, &subject, &mut of_flow);
-            of_flow.extend(findings.across.get(&flow).into_iter().flatten().cloned());
-            let around = self.around(&self.places[flow], &view);
-            for mut finding in of_flow.drain(..) {
-                let before = told.rule_of(view.flow, &finding, policy);
-                finding.rule = before.unwrap_or(finding.rule);
-                told.settle(view.flow, &finding);
-                let cover = policy.cover_of(&finding, &subject, site);
-                let baseline =
-                    past.state(|| Key::of(policy, &finding, &subject), finding.last.time);
-                let update = before.is_some();
-                let alert = Alert { finding: &finding, cover, baseline, update };
-                self.write_alert(&alert, &view, tagged, (&desk, &around), outputs)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the findings that may go out at once and did not yet; returns when each was seen. Counts
-    /// nothing: more may come of each flow.
-    pub(super) fn write_news(
-        &mut self,
-        told: &mut Told,
-        outputs: &mut Outputs,
-    ) -> Result<Vec<Timestamp>> {
-        // Mostly nothing is new that a rule speaks of.
-        let desk = OnceCell::new();
-        let Setting { policy, site, past, .. } = self.setting;
-        let (mut seen, mut of_flow) = (Vec::new(), Vec::new());
-        for flow in 0..self.places.len() {
-            let place = self.places[flow];
-            let view = self.view(&place);
-            let host = self.hosts.of(view.responder().ip());
-            let tag = self.tags.of(&view, host, &self.hosts.learned);
-            let tagged = self.tags.tagged(tag);
-            let subject = self.subject(&view, tagged, host);
-            policy.judge(&subject, site, &mut of_flow);
-            let around = self.around(&place, &view);
-            for finding in of_flow.drain(..) {
-                // What speaks against its port may yet turn out to be at home there.
-                let may_change = finding.kind.trigger() == Trigger::Mismatch;
-                if may_change || !told.tell(view.flow, &finding, policy) {
-                    continue;
-                }
-                seen.push(finding.first.time);
-                let cover = policy.cover_of(&finding, &subject, site);
-                let baseline =
-                    past.state(|| Key::of(policy, &finding, &subject), finding.last.time);
-                let alert = Alert { finding: &finding, cover, baseline, update: false };
-                let desk = desk.get_or_init(|| self.desk());
-                self.write_alert(&alert, &view, tagged, (desk, &around), outputs)?;
-            }
-        }
-        Ok(seen)
-    }
-
-    fn write_alert(
-        &self,
-        alert: &Alert<'_>,
-        view: &View<'a>,
-        tagged: &Tagged<'_>,
-        (desk, around): (&Desk, &Around<'a>),
-        outputs: &mut Outputs,
-    ) -> Result<()> {
-        let finding = alert.finding;
-        let suppression = match alert.cover {
-            Cover::By(index) => Some(&desk.accepted[index]),
-            Cover::None | Cover::Expired(_) => None,
-        };
-        let mut envelope = around.envelope(view);
-        envelope.timestamp = finding.first.time;
-        let record = AlertRecord {
-            envelope,
-            tag: self.tag_record(view, tagged),
-            rule: &desk.rules[finding.rule],
-            severity: finding.severity,
-            count: finding.count,
-            update: alert.update,
-            first_frame: self.frame_in_file(finding.first.frame, view),
-            first_seen: finding.first.time,
-            last_seen: finding.last.time,
-            evidence: self.evidence(view, finding),
-            suppression,
-            baseline: alert.baseline,
-            row: None,
-        };
-        outputs.record(Record::Alert(&record))
-    }
-
-    /// Returns what alerts are written with.
-    pub(super) fn desk(&self) -> Desk {
-        let suppressions = self.setting.site.suppressions.iter();
-        let accepted = suppressions.map(|suppression| SuppressionRecord {
-            reason: suppression.reason.clone(),
-            until: suppression.until.clone(),
-            file: suppression.file.to_string_lossy().into_owned(),
-            line: suppression.line,
-        });
-        Desk { rules: self.rule_records(), accepted: accepted.collect() }
-    }
-
-    fn evidence<'f>(&self, view: &View<'f>, finding: &'f Finding) -> Vec<EvidenceRecord<'f>> {
-        let record = |note: &'f EvidenceNote| match note {
-            EvidenceNote::Seen(kind) => {
-                let evidence = view.facts?.evidence.iter().find(|one| one.kind == *kind)?;
-                let frame = self.frame_in_file(evidence.first.frame, view);
-                Some(EvidenceRecord::of(evidence, frame))
-            }
-            EvidenceNote::Note(note) => {
-                let frame = self.frame_in_file(note.first.frame, view);
-                Some(EvidenceRecord {
-                    count: note.count,
-                    last_seen: note.last.time,
-                    detail: Some(&note.detail),
-                    ..EvidenceRecord::once(note.kind, frame, note.first.time)
-                })
-            }
-        };
-        finding.evidence.iter().filter_map(record).collect()
+        subject(self.setting.ground(), view, tagged, host)
     }
 
     pub(super) fn rule_records(&self) -> Vec<RuleRecord> {
@@ -446,5 +269,35 @@ impl<'a> Join<'a> {
                 skipped: skipped.map(str::to_owned),
             })
             .collect()
+    }
+}
+
+/// Returns a flow as rules see it.
+pub(super) fn subject<'s>(
+    ground: Ground<'s>,
+    view: &View<'s>,
+    tagged: &'s Tagged<'_>,
+    host: Option<&HostFacts>,
+) -> Subject<'s> {
+    let (initiator, responder) = (view.initiator(), view.responder());
+    let site = ground.site;
+    Subject {
+        catalog: ground.catalog,
+        initiator,
+        responder,
+        initiator_known: view.direction.known,
+        transport: view.transport(),
+        tag: &tagged.tag,
+        heard: view.heard,
+        facts: view.facts,
+        encrypted: view.encrypted(),
+        established: view.is_established(),
+        answered: view.was_answered(),
+        initiator_spoke: view.flow.has_payload_of(view.initiator_side()),
+        host_is_product: host.is_some_and(HostFacts::is_product),
+        initiator_zone: site.zone_of(initiator.ip()),
+        responder_zone: site.zone_of(responder.ip()),
+        first: view.flow.first,
+        last: At { frame: view.flow.first.frame, time: view.flow.last },
     }
 }

@@ -12,12 +12,17 @@ pub mod totals;
 mod absent;
 mod across;
 mod addresses;
+mod alerts;
 mod carried;
 mod findings;
+mod flows;
+mod host_records;
 mod hosts;
+mod lines;
 mod past;
+mod pen;
 mod places;
-mod records;
+
 mod sums;
 mod tags;
 mod told;
@@ -41,6 +46,7 @@ pub use carried::Carried;
 use findings::Findings;
 use hosts::Hosts;
 pub use past::Past;
+use pen::Pen;
 use places::Place;
 use sums::{Scene, Summer, Sums};
 use tags::{TagNumber, Tags};
@@ -169,6 +175,17 @@ impl<'a> Join<'a> {
     fn scene(&self) -> Scene<'_> {
         let shards = &self.gathered.shards;
         Scene { catalog: self.setting.catalog, shards, places: &self.places }
+    }
+
+    fn pen(&self) -> Pen<'_> {
+        let front = &self.gathered.front;
+        Pen {
+            scene: self.scene(),
+            site: self.setting.site,
+            decoder: &front.decoder,
+            points: self.points,
+            input_starts: &front.input_starts,
+        }
     }
 
     fn view(&self, place: &Place) -> View<'a> {
@@ -302,15 +319,6 @@ impl<'a> Join<'a> {
             )),
         }
         warnings
-    }
-
-    /// Returns a frame's number in its own input file, counted from 1.
-    fn frame_in_file(&self, running: u64, view: &View<'_>) -> u64 {
-        let input = self.points.get(usize::from(view.flow.point.0)).map_or(0, |point| point.input);
-        let starts = &self.gathered.front.input_starts;
-        // The flow may have begun in an earlier file than the one in which the frame was.
-        let start = starts[input as usize..].iter().rfind(|start| **start <= running);
-        running - start.copied().unwrap_or(1) + 1
     }
 }
 

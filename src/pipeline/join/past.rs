@@ -41,6 +41,11 @@ impl Past {
         }
     }
 
+    /// Tells whether there is a baseline of an earlier run.
+    pub(super) fn is_held_against(&self) -> bool {
+        self.baseline.is_some()
+    }
+
     /// Tells how a finding, seen last at a time, stands to the baseline; `None` without one.
     pub(super) fn state(
         &self,

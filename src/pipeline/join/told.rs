@@ -23,6 +23,16 @@ impl Told {
         self.alerts
     }
 
+    /// Tells whether no alert waits for its final count.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Notes that so many alerts went out with their final counts.
+    pub(super) fn add(&mut self, alerts: u64) {
+        self.alerts += alerts;
+    }
+
     /// Notes that an alert is about to go out; returns false when it must not, or did before.
     pub(super) fn tell(&mut self, flow: &Flow, finding: &Finding, policy: &Policy) -> bool {
         let key = key(flow, finding.kind);
