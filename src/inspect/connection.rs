@@ -117,6 +117,12 @@ impl Connection {
         if matches!(self.reader, Reader::Done) { Progress::Enough } else { Progress::More }
     }
 
+    /// Lets go of what a connection needs only while packets follow one another.
+    pub fn rest(&mut self) {
+        self.stream.rest();
+        self.measure();
+    }
+
     /// Learns that a packet with payload was counted and lost.
     pub fn lose(&mut self) {
         self.facts.uninspected.add(Uninspected::SAMPLE);

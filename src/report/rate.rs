@@ -11,31 +11,41 @@ use super::record::AlertRecord;
 /// Alerts of one rule that go out in one second: more than anybody follows, and some 15 MB.
 pub const ALERTS_A_SECOND_MAX: u64 = 10_000;
 
-/// How far findings may lie apart in time: a final count comes when its flow ended half a minute ago.
-const BACK_SECONDS_MAX: i64 = 60;
+/// Seconds that are told apart, beyond how far findings lie apart in time: a final count comes when its flow ended
+/// half a minute ago. An alert of yet another second, as after a clock was set back, begins anew.
+const SECONDS: usize = 64;
 
-/// Counts the alerts of the latest second of packet time.
+/// Counts the alerts of the latest seconds of packet time, each on its own: a run's end has final counts of many.
 #[derive(Default)]
 pub(super) struct Rate {
-    second: i64,
-    written: BTreeMap<String, u64>,
+    written: BTreeMap<String, Seconds>,
     withheld: BTreeMap<String, u64>,
+}
+
+/// A rule's alerts by second: each second with its number, at its place.
+struct Seconds([(i64, u64); SECONDS]);
+
+impl Seconds {
+    fn at(&mut self, second: i64) -> &mut u64 {
+        let place = usize::try_from(second.rem_euclid(SECONDS as i64)).unwrap_or(0);
+        let place = &mut self.0[place];
+        if place.0 != second {
+            *place = (second, 0);
+        }
+        &mut place.1
+    }
 }
 
 impl Rate {
     /// Tells whether an alert may go out.
     pub(super) fn allows(&mut self, alert: &AlertRecord<'_>) -> bool {
         let second = alert.last_seen.0.div_euclid(1_000_000_000);
-        // A clock that was set back is another time, too.
-        if second > self.second || second < self.second - BACK_SECONDS_MAX {
-            self.second = second;
-            self.written.values_mut().for_each(|written| *written = 0);
-        }
         let rule = &alert.rule.id;
         let written = match self.written.get_mut(rule) {
             Some(written) => written,
-            None => self.written.entry(rule.clone()).or_default(),
+            None => self.written.entry(rule.clone()).or_insert(Seconds([(0, 0); SECONDS])),
         };
+        let written = written.at(second);
         if *written < ALERTS_A_SECOND_MAX {
             *written += 1;
             return true;
@@ -78,6 +88,33 @@ mod tests {
         assert_eq!(written, ALERTS_A_SECOND_MAX);
         assert!(rate.allows(&other));
         assert!(rate.allows(&later), "a new second");
-        assert_eq!(rate.withheld().values().sum::<u64>(), 50);
+        assert!(!rate.allows(&flood), "it had its share");
+        assert_eq!(rate.withheld().values().sum::<u64>(), 51);
+    }
+
+    #[test]
+    fn a_run_s_end_has_the_final_counts_of_half_a_minute() {
+        let mut rate = Rate::default();
+        // Frames are a millisecond apart; each second has as many first counts as final ones.
+        let ends = "10.0.2.7:2000";
+        for second in 0..30 {
+            for _ in 0..ALERTS_A_SECOND_MAX / 2 {
+                assert!(rate.allows(&alert(
+                    0,
+                    envelope(ends, "10.0.3.10:8280", second * 1_000),
+                    1
+                )));
+            }
+        }
+        for second in 0..30 {
+            for _ in 0..ALERTS_A_SECOND_MAX / 2 {
+                assert!(rate.allows(&alert(
+                    0,
+                    envelope(ends, "10.0.3.10:8280", second * 1_000),
+                    2
+                )));
+            }
+        }
+        assert!(rate.withheld().is_empty());
     }
 }

@@ -99,7 +99,15 @@ pub(super) struct Hosts {
     changed: Vec<IpAddr>,
     /// Hosts that were read.
     readings: usize,
+    /// What was found by listeners, of hosts that the site does not declare.
+    shared: Shared,
 }
+
+/// A platform's hosts are copies of one another, and come one after the other.
+type Shared = HashMap<Vec<host::Listener>, Arc<HostReading>, foldhash::fast::RandomState>;
+
+/// Readings that are kept for hosts to come.
+const SHARED_MAX: usize = 1 << 10;
 
 /// Hosts that are read, by address: every host of a platform and its neighbours. What is beyond is known by
 /// its ports alone.
@@ -208,6 +216,7 @@ impl Hosts {
     /// Goes over to another catalogue or site: every host is read anew.
     pub(super) fn forget_readings(&mut self) {
         self.readings = 0;
+        self.shared.clear();
         self.unread = 0;
         self.changed.clear();
         self.changed.extend(self.by_address.keys().copied());
@@ -226,9 +235,6 @@ impl Hosts {
         // Whoever is first while there is room does not depend on a hash.
         changed.sort_unstable();
         let reader = HostReader::new(catalog);
-        // A platform's hosts are copies of one another.
-        let mut known: HashMap<_, Arc<HostReading>, foldhash::fast::RandomState> =
-            HashMap::default();
         for address in changed {
             let Some(host) = self.by_address.get_mut(&address) else { continue };
             host.is_changed = false;
@@ -253,7 +259,7 @@ impl Hosts {
             let listeners = host.as_read();
             host.reading = Some(match declared {
                 Some(declared) => Arc::new(reader.read(&declared, &listeners)),
-                None => match known.entry(listeners) {
+                None => match self.shared.entry(listeners) {
                     Entry::Occupied(same) => Arc::clone(same.get()),
                     Entry::Vacant(new) => {
                         let reading = Arc::new(reader.read(&Declared::default(), new.key()));
@@ -261,6 +267,10 @@ impl Hosts {
                     }
                 },
             });
+        }
+        if self.shared.len() > SHARED_MAX {
+            // Few hosts are like these: most readings are on the way to others.
+            self.shared = Shared::default();
         }
     }
 

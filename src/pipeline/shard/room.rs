@@ -10,6 +10,10 @@ use crate::packet::{PointId, Timestamp};
 /// what other flows show of its host by then counts for it too.
 const KEPT_ENDED_NS: u64 = 30 * 1_000_000_000;
 
+/// How long after it is told from one that goes on a silent connection is looked at for what it needs no more:
+/// some times, and then no more.
+const RESTED_WITHIN_NS: u64 = 5 * 1_000_000_000;
+
 /// Every so many questions a shard looks through all of its flows for ended ones.
 const SWEEP_TURNS: u32 = 16;
 
@@ -137,14 +141,24 @@ impl Shard {
             .extend(elsewhere.into_iter().map(|(point, frames)| ((number, point), frames)));
     }
 
-    /// Lets go of flows that ended a while ago.
+    /// Lets go of flows that ended a while ago, and of what those need no more that fell silent.
     fn sweep(&mut self, now: Timestamp, told: &mut Answer, tools: &Tools) {
         for number in 0..self.table.places() {
             let flow = self.table.flow(number);
-            let is_over = flow.is_over(now) || flow.tcp.is_closed();
-            if is_over && now.since(flow.last) > KEPT_ENDED_NS {
+            let silent_ns = now.since(flow.last);
+            if silent_ns <= KEPT_ENDED_NS || flow.is_vacant() {
+                continue;
+            }
+            if flow.is_over(now) || flow.tcp.is_closed() {
                 self.table.settle(number);
                 self.fold(number, false, told, tools);
+            } else if silent_ns <= KEPT_ENDED_NS + RESTED_WITHIN_NS
+                && let Some(Inspected::Connection(connection)) =
+                    self.inspected.get_mut(flow.slot as usize)
+            {
+                let held_before = connection.held_bytes();
+                connection.rest();
+                self.held = (self.held + connection.held_bytes()).saturating_sub(held_before);
             }
         }
     }
@@ -274,9 +288,10 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::testing::udp;
+    use crate::flow::testing::{CLIENT, SERVER, tcp, udp};
     use crate::inspect::Options;
     use crate::inspect::secret::Fingerprinter;
+    use crate::packet::TcpFlags;
 
     /// A question of SNMP's second version for a system's description, with the community `public` (RFC 3416).
     const QUESTION: &[u8] =
@@ -301,6 +316,33 @@ mod tests {
         shard.answer(&Ask { cost_max: 0, ..ask }, 0, &mut told, &tools);
         assert!(shard.is_empty() && shard.held == 0, "what went is counted no more");
         (cost, found)
+    }
+
+    #[test]
+    fn a_silent_connection_lets_go_of_its_last_bytes_and_goes_on() {
+        let tools =
+            Tools { options: Options::default(), fingerprinter: Fingerprinter::new(b"key") };
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer abc\r\n\r\n";
+        let len = u32::try_from(request.len()).unwrap();
+        let mut shard = Shard::default();
+        shard.packet(&tcp(CLIENT, SERVER, TcpFlags::SYN, 99, 0, 0), b"", &tools);
+        shard.packet(&tcp(CLIENT, SERVER, TcpFlags::ACK, 100, 1, len), request, &tools);
+        let mut cost_at = |seconds: i64| {
+            let mut told = Answer::default();
+            for turn in 0..SWEEP_TURNS {
+                let now = Timestamp(seconds * 1_000_000_000);
+                let ask = Ask { turn, news: true, now, cost_max: usize::MAX / 4 };
+                told = Answer::default();
+                shard.answer(&ask, 0, &mut told, &tools);
+            }
+            (told.cost, told.flows)
+        };
+        let (lively, silent) = (cost_at(29), cost_at(31));
+        assert_eq!((lively.1, silent.1), (1, 1), "it does not end by silence");
+        assert!(silent.0 < lively.0, "{} {}", silent.0, lively.0);
+        shard.packet(&tcp(CLIENT, SERVER, TcpFlags::ACK, 100 + len, 1, len), request, &tools);
+        let (number, _) = shard.flows().next().unwrap();
+        assert_eq!(shard.facts(number).unwrap().requests, 2);
     }
 
     #[test]
