@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::FrameFilter;
 
 /// Blocks that may wait for the workers, an interface.
-pub(super) const QUEUE_LEN: usize = 64;
+pub(super) const QUEUE_LEN: usize = 128;
 
 /// An open capture.
 pub(super) struct Capture {

@@ -45,7 +45,7 @@ pub const SNAPLEN: u32 = 262_144;
 pub const BUFFER_LEN: u32 = 64 << 20;
 
 /// Blocks that may wait for the pipeline, an interface: as much again, of large blocks.
-pub const QUEUE_LEN: usize = 64;
+pub const QUEUE_LEN: usize = 128;
 
 /// Longest silence of the source: how late a stop, an idle flow's end or a finding may be noticed.
 const TICK: Duration = Duration::from_millis(10);
@@ -106,6 +106,10 @@ pub struct Live {
     stop: Arc<AtomicBool>,
 }
 
+/// Emptied blocks that are kept for each interface: what a queue needs that is mostly short. What a stall took
+/// beside goes back to the system.
+const FREE_MAX: usize = 8;
+
 impl Live {
     /// Opens the interfaces; nothing is read yet.
     pub fn open(options: &Options) -> Result<Self> {
@@ -127,7 +131,7 @@ impl Live {
     fn with(openers: Vec<(String, Box<dyn Opener>)>, options: &Options) -> Result<Self> {
         let count = openers.len();
         let (queue, messages) = bounded(count * (options.queue_len + MESSAGES_BESIDE));
-        let (free, free_blocks) = bounded(count * (options.queue_len + 2));
+        let (free, free_blocks) = bounded(count * FREE_MAX);
         let mut live = Self {
             points: Vec::new(),
             inputs: Vec::new(),
