@@ -26,40 +26,59 @@ const PROVIDER_VLAN: u16 = 0x88a8;
 /// VLAN tags read here; frames with more are rare.
 const VLANS_MAX: usize = 2;
 
-/// Length of the headers of [`tcp4`] without TCP's options.
-const TCP4_LEN: usize = 14 + 20 + 20;
+/// Where the transport begins behind Ethernet's header and IPv4's.
+const START: usize = 14 + 20;
 
-/// Reads the commonest frame of all: Ethernet without tags, IPv4 without options, TCP. One look at the length
-/// is enough for all that stands at a fixed place.
+/// Reads the commonest frames of all: Ethernet without tags, IPv4 without options, TCP or UDP. One look at the
+/// length is enough for all that stands at a fixed place.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "once a packet, and too much to hand over")]
-pub(super) fn tcp4(frame: &[u8]) -> Option<(Ends, Body)> {
-    let head: &[u8; TCP4_LEN] = frame.first_chunk()?;
+pub(super) fn ipv4(frame: &[u8], rules: &Rules<'_>) -> Option<(Ends, Body)> {
+    let head: &[u8; START + 8] = frame.first_chunk()?;
     let two = |at: usize| be16([head[at], head[at + 1]]);
     let four = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
     // As for `read`: version 4, no options, no fragment.
-    if two(12) != IPV4 || head[14] != 0x45 || two(20) & 0x3fff != 0 || head[23] != protocol::TCP {
+    if two(12) != IPV4 || head[14] != 0x45 || two(20) & 0x3fff != 0 {
         return None;
     }
     let stated = usize::from(two(16)).checked_sub(20)?;
-    let end = stated.min(frame.len() - 34);
-    let header_len = usize::from(head[46] >> 4) * 4;
-    if header_len < 20 || header_len > end {
+    let ends = Ends::V4 { src: four(26), dst: four(30) };
+    let ports = [two(START), two(START + 2)];
+    if head[23] == protocol::TCP {
+        let head: &[u8; START + 20] = frame.first_chunk()?;
+        let four = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
+        let end = stated.min(frame.len() - START);
+        let header_len = usize::from(head[46] >> 4) * 4;
+        if header_len < 20 || header_len > end {
+            return None;
+        }
+        let body = Body {
+            ports,
+            transport: Transport::Tcp,
+            tcp: TcpHeader {
+                seq: u32::from_be_bytes(four(38)),
+                ack: u32::from_be_bytes(four(42)),
+                window: be16([head[48], head[49]]),
+                flags: TcpFlags(head[47]),
+            },
+            payload: Span { start: narrow(START + header_len), len: narrow(end - header_len) },
+            cut_len: narrow(stated - end),
+        };
+        return Some((ends, body));
+    }
+    let len = usize::from(two(38));
+    if head[23] != protocol::UDP || len < 8 || len > stated || rules.tunnel(ports).is_some() {
         return None;
     }
+    let end = len.min(frame.len() - START);
     let body = Body {
-        ports: [two(34), two(36)],
-        transport: Transport::Tcp,
-        tcp: TcpHeader {
-            seq: u32::from_be_bytes(four(38)),
-            ack: u32::from_be_bytes(four(42)),
-            window: two(48),
-            flags: TcpFlags(head[47]),
-        },
-        payload: Span { start: narrow(34 + header_len), len: narrow(end - header_len) },
-        cut_len: narrow(stated - end),
+        ports,
+        transport: Transport::Udp,
+        tcp: TcpHeader::default(),
+        payload: Span { start: narrow(START + 8), len: narrow(end - 8) },
+        cut_len: narrow(len - end),
     };
-    Some((Ends::V4 { src: four(26), dst: four(30) }, body))
+    Some((ends, body))
 }
 
 /// Reads a frame of a common shape.

@@ -29,7 +29,7 @@ impl Decoder {
         Some(self.plain_packet(plain.ends, &plain.body, encap, record, number))
     }
 
-    /// Decodes frames as long as they are of the commonest shape of all, from running number `number` on;
+    /// Decodes frames as long as they are of the commonest shapes of all, from running number `number` on;
     /// returns how many were.
     #[inline]
     pub fn decode_run(
@@ -42,10 +42,10 @@ impl Decoder {
         if self.trace.is_some() {
             return 0;
         }
-        let encap = self.encaps.plain();
+        let (encap, rules) = (self.encaps.plain(), self.options.rules());
         for (index, record) in frames.iter().enumerate() {
             let plain = match record.link {
-                LinkType::ETHERNET => fast::tcp4(record.span.of(bytes)),
+                LinkType::ETHERNET => fast::ipv4(record.span.of(bytes), &rules),
                 _ => None,
             };
             let Some((ends, body)) = plain else { return index };
