@@ -50,7 +50,7 @@ impl Known {
         let site = Site::load(&path, catalog).unwrap();
         let policy = Policy::load(catalog, &site, &[]).unwrap();
         let baseline = Baseline::load(dir.join("baseline.toml"), catalog, &policy).unwrap();
-        Self { site, policy, past: Past::new(Some(baseline), true) }
+        Self { site, policy, past: Past::new(Some(baseline), Some(1 << 20)) }
     }
 }
 

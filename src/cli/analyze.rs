@@ -55,7 +55,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         return Err(Error::about("--until", "it is before `--since`: no frame would be left"));
     }
     let inputs: Vec<Input> = args.inputs.iter().map(Input::from).collect();
-    let options = file::Options { separate: args.separate, ..file::Options::default() };
+    let options = file::Options {
+        separate: args.separate,
+        // Within what is not the flows'.
+        window_max: args.run.memory_limit / 8,
+        ..file::Options::default()
+    };
     let evidence = match &args.evidence {
         Some(path) => Some(Evidence::begin(path, &inputs, args.run.memory_limit)?),
         None => None,

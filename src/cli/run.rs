@@ -223,7 +223,8 @@ impl Known {
             Some(path) => Some(Baseline::load(path, &catalog, &policy)?),
             None => None,
         };
-        let past = Past::new(baseline, args.write_baseline.is_some());
+        let past =
+            Past::new(baseline, args.write_baseline.as_ref().map(|_| args.memory_limit / 16));
         Ok(Self { catalog, site, policy, past })
     }
 }

@@ -85,13 +85,13 @@ fn files_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Puts files in the order of their first packets. What cannot be looked into without being consumed
 /// keeps its place; files without a packet come last.
-pub(super) fn order(planned: Vec<Planned>) -> Vec<Planned> {
+pub(super) fn order(planned: Vec<Planned>, window_max: u64) -> Vec<Planned> {
     let mut files = Vec::new();
     let mut places: Vec<Option<Planned>> = Vec::with_capacity(planned.len());
     for input in planned {
         match input {
             Planned::File { path, found } if path.is_file() => {
-                files.push((peek_first_time(&path), path, found));
+                files.push((first_time(&path, window_max), path, found));
                 places.push(None);
             }
             other => places.push(Some(other)),
@@ -106,8 +106,13 @@ pub(super) fn order(planned: Vec<Planned>) -> Vec<Planned> {
 ///
 /// Reads a few KiB, as a rule.
 pub fn peek_first_time(path: &Path) -> Option<Timestamp> {
+    first_time(path, super::WINDOW_LEN)
+}
+
+fn first_time(path: &Path, window_max: u64) -> Option<Timestamp> {
     let file = File::open(path).ok()?;
-    let stream = Stream::new(Box::new(file.take(PEEK_LEN)), false, Arc::default()).ok()?;
+    let bytes = Box::new(file.take(PEEK_LEN));
+    let stream = Stream::new(bytes, false, Arc::default(), window_max).ok()?;
     let mut reader = Reader::new(path.into(), stream, PEEK_BLOCK_LEN);
     let mut block = Block::default();
     let mut points = Points::default();

@@ -46,11 +46,17 @@ pub struct Options {
     pub separate: bool,
     /// Bytes that a block offers; a longer record makes its block longer.
     pub block_len: usize,
+    /// Bytes of its output that a decompressor may look back on, of those that let the file choose: zstd. What
+    /// wants more is not read.
+    pub window_max: u64,
 }
+
+/// What `zstd --long` makes, and the tool itself reads without being told to.
+const WINDOW_LEN: u64 = 128 << 20;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { separate: false, block_len: BLOCK_LEN }
+        Self { separate: false, block_len: BLOCK_LEN, window_max: WINDOW_LEN }
     }
 }
 
@@ -63,6 +69,7 @@ pub struct Files {
     skipped: u64,
     progress: Progress,
     block_len: usize,
+    window_max: u64,
 }
 
 /// The input that is being read; its summary is the last one.
@@ -96,7 +103,7 @@ impl Files {
     pub fn open(inputs: Vec<Input>, options: &Options) -> Result<Self> {
         let mut planned = input::expand(inputs)?;
         if !options.separate && planned.len() > 1 {
-            planned = input::order(planned);
+            planned = input::order(planned, options.window_max);
         }
         let mut total = Some(0u64);
         for input in &planned {
@@ -142,6 +149,7 @@ impl Files {
             skipped: 0,
             progress: Progress { read: Arc::default(), total },
             block_len: options.block_len,
+            window_max: options.window_max,
         }
     }
 
@@ -151,14 +159,15 @@ impl Files {
         let read_before = self.progress.read();
         let (path, found, stream) = match planned {
             Planned::File { path, found } => {
-                let stream = Stream::open(&path, read);
+                let stream = Stream::open(&path, read, self.window_max);
                 (path, found, stream)
             }
             Planned::Stdin => {
-                (PathBuf::from("-"), false, Stream::new(Box::new(io::stdin()), true, read))
+                let stdin = Box::new(io::stdin());
+                (PathBuf::from("-"), false, Stream::new(stdin, true, read, self.window_max))
             }
             Planned::Reader(name, bytes) => {
-                (PathBuf::from(name), false, Stream::new(bytes, true, read))
+                (PathBuf::from(name), false, Stream::new(bytes, true, read, self.window_max))
             }
             Planned::Unreadable(path, error) => (path, false, Err(error)),
         };

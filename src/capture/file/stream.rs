@@ -30,14 +30,20 @@ const MAGIC_LEN: usize = 4;
 
 impl Stream {
     /// Opens a file; whatever is no regular file is read as it comes.
-    pub(super) fn open(path: &Path, read: Arc<AtomicU64>) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, read: Arc<AtomicU64>, window_max: u64) -> io::Result<Self> {
         let file = File::open(path)?;
         let as_it_comes = !file.metadata()?.is_file();
-        Self::new(Box::new(file), as_it_comes, read)
+        Self::new(Box::new(file), as_it_comes, read, window_max)
     }
 
-    /// Wraps a reader; adds to `read` what is read from it, as stored.
-    pub(super) fn new(bytes: Bytes, as_it_comes: bool, read: Arc<AtomicU64>) -> io::Result<Self> {
+    /// Wraps a reader; adds to `read` what is read from it, as stored. Decompression may hold so much of what came
+    /// out: see [`super::Options::window_max`].
+    pub(super) fn new(
+        bytes: Bytes,
+        as_it_comes: bool,
+        read: Arc<AtomicU64>,
+        window_max: u64,
+    ) -> io::Result<Self> {
         let mut bytes = Counted { bytes, read };
         let mut magic = Vec::with_capacity(MAGIC_LEN);
         bytes.by_ref().take(MAGIC_LEN as u64).read_to_end(&mut magic)?;
@@ -49,7 +55,11 @@ impl Stream {
                 let whole = BufReader::with_capacity(COMPRESSED_READ_LEN, whole);
                 match compression {
                     GZIP => Box::new(MultiGzDecoder::new(whole)),
-                    ZSTD => Box::new(zstd::Decoder::with_buffer(whole)?),
+                    ZSTD => {
+                        let mut decoder = zstd::Decoder::with_buffer(whole)?;
+                        decoder.window_log_max(window_log(window_max))?;
+                        Box::new(decoder)
+                    }
                     _ => Box::new(Lz4Frames::new(whole)),
                 }
             }
@@ -68,6 +78,11 @@ impl Stream {
             Some(name) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 format!("the {name} stream is cut short")
             }
+            // The library's own words for `ZSTD_error_frameParameter_windowTooLarge`.
+            Some(ZSTD) if error.to_string().contains("too much memory") => {
+                "the zstd stream looks back further than memory is allowed for: raise --memory-limit, or decompress it first"
+                    .to_owned()
+            }
             Some(name) => format!("the {name} stream cannot be read: {error}"),
             None => format!("cannot be read: {error}"),
         }
@@ -78,6 +93,12 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.bytes.read(buffer)
     }
+}
+
+/// Returns the binary logarithm of the largest window that fits, within what the format has (RFC 8878 §3.1.1.1.2)
+/// and the library reads.
+fn window_log(window_max: u64) -> u32 {
+    window_max.max(1).ilog2().clamp(10, 31)
 }
 
 const GZIP: &str = "gzip";

@@ -316,6 +316,27 @@ fn a_compressed_capture_is_read_like_a_plain_one() {
 }
 
 #[test]
+fn a_stream_that_looks_back_further_than_may_be_held_is_not_read() {
+    let bytes = PcapKind::usual(Order::Little).write(&packets(40));
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(24).unwrap();
+    encoder.write_all(&bytes).unwrap();
+    let compressed = encoder.finish().unwrap();
+    let read = |window_max: u64| {
+        let options = Options { window_max, ..Options::default() };
+        run(Files::from_reader("mem", Cursor::new(compressed.clone()), &options))
+    };
+    for window_max in [16 << 20, (32 << 20) - 1, u64::MAX] {
+        assert_eq!((read(window_max).errors.len(), read(window_max).frames.len()), (0, 40));
+    }
+    for window_max in [0, 8 << 20, (16 << 20) - 1] {
+        let run = read(window_max);
+        assert_eq!(run.frames.len(), 0);
+        assert!(run.errors[0].contains("raise --memory-limit"), "{:?}", run.errors);
+    }
+}
+
+#[test]
 fn several_compressed_members_are_one_capture() {
     let bytes = PcapKind::usual(Order::Little).write(&packets(40));
     for (name, compress) in COMPRESSIONS {

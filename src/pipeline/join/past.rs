@@ -10,24 +10,32 @@ use crate::report::record::BaselineState;
 use crate::report::summary::BaselineEntry;
 use crate::site::Place;
 
-/// Endpoints and rules that are noted for a new baseline: more than anybody reads. Some 200 bytes each; what is
-/// beyond is told.
+/// Endpoints and rules that are noted for a new baseline at most: more than anybody reads. What is beyond is told.
 const NOTED_MAX: usize = 1 << 18;
+
+/// What each takes, in bytes.
+const NOTED_COST: u64 = 256;
 
 /// The baseline that a run is held against, and the one that it makes.
 #[derive(Default)]
 pub struct Past {
     baseline: Option<RefCell<Baseline>>,
     noted: Option<RefCell<BTreeMap<Key, u64>>>,
+    noted_max: usize,
     /// Findings for which the new baseline had no room.
     beyond: Cell<u64>,
 }
 
 impl Past {
-    /// Holds a run against a baseline, and notes what it finds where asked to.
-    pub fn new(baseline: Option<Baseline>, note: bool) -> Self {
-        let (baseline, noted) = (baseline.map(RefCell::new), note.then(RefCell::default));
-        Self { baseline, noted, beyond: Cell::new(0) }
+    /// Holds a run against a baseline, and notes what it finds where asked to, in so many bytes.
+    pub fn new(baseline: Option<Baseline>, note_within: Option<u64>) -> Self {
+        let noted_max = note_within.map_or(0, |bytes| bytes / NOTED_COST);
+        Self {
+            baseline: baseline.map(RefCell::new),
+            noted: note_within.map(|_| RefCell::default()),
+            noted_max: usize::try_from(noted_max).map_or(NOTED_MAX, |max| max.min(NOTED_MAX)),
+            beyond: Cell::new(0),
+        }
     }
 
     /// Takes over what was noted and met before the baseline was read again.
@@ -61,7 +69,7 @@ impl Past {
     pub(super) fn note(&self, key: impl FnOnce() -> Key) {
         let Some(noted) = &self.noted else { return };
         let (mut noted, key) = (noted.borrow_mut(), key());
-        if noted.len() < NOTED_MAX || noted.contains_key(&key) {
+        if noted.len() < self.noted_max || noted.contains_key(&key) {
             *noted.entry(key).or_default() += 1;
         } else {
             self.beyond.set(self.beyond.get() + 1);
@@ -121,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_a_new_baseline_has_no_room_for_is_counted() {
-        let past = Past::new(None, true);
+        let past = Past::new(None, Some(1 << 20));
         let key = |n: u32| Key {
             rule: "r".to_owned(),
             initiator: Some(n.to_be_bytes().into()),
@@ -129,12 +137,12 @@ mod tests {
             port: 0,
             row: None,
         };
-        let max = u32::try_from(NOTED_MAX).unwrap();
+        let max = (1 << 20) / u32::try_from(NOTED_COST).unwrap();
         for n in (0..max + 3).chain(0..5) {
             past.note(|| key(n));
         }
         assert_eq!(past.beyond(), 3);
-        let mut next = Past::new(None, true);
+        let mut next = Past::new(None, Some(1 << 20));
         next.take_over(&past);
         assert_eq!(next.beyond(), 3);
     }
