@@ -13,7 +13,7 @@ pub const ALERTS_A_SECOND_MAX: u64 = 10_000;
 
 /// Seconds that are told apart, beyond how far findings lie apart in time: a final count comes when its flow ended
 /// half a minute ago. An alert of yet another second, as after a clock was set back, begins anew.
-const SECONDS: usize = 64;
+const SECONDS: u8 = 64;
 
 /// Counts the alerts of the latest seconds of packet time, each on its own: a run's end has final counts of many.
 #[derive(Default)]
@@ -23,11 +23,11 @@ pub(super) struct Rate {
 }
 
 /// A rule's alerts by second: each second with its number, at its place.
-struct Seconds([(i64, u64); SECONDS]);
+struct Seconds([(i64, u64); SECONDS as usize]);
 
 impl Seconds {
     fn at(&mut self, second: i64) -> &mut u64 {
-        let place = usize::try_from(second.rem_euclid(SECONDS as i64)).unwrap_or(0);
+        let place = usize::try_from(second.rem_euclid(SECONDS.into())).unwrap_or(0);
         let place = &mut self.0[place];
         if place.0 != second {
             *place = (second, 0);
@@ -43,7 +43,7 @@ impl Rate {
         let rule = &alert.rule.id;
         let written = match self.written.get_mut(rule) {
             Some(written) => written,
-            None => self.written.entry(rule.clone()).or_insert(Seconds([(0, 0); SECONDS])),
+            None => self.written.entry(rule.clone()).or_insert(Seconds([(0, 0); SECONDS as usize])),
         };
         let written = written.at(second);
         if *written < ALERTS_A_SECOND_MAX {

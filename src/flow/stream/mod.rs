@@ -199,13 +199,6 @@ impl Stream {
         }
     }
 
-    /// Forgets the last bytes of both sides: a copy with other content follows the first one closely.
-    pub fn rest(&mut self) {
-        for half in &mut self.halves {
-            half.recent = Recent::default();
-        }
-    }
-
     /// Loads what the next segment needs first; returns something of it.
     #[inline]
     pub fn touch(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::Stream;
 use crate::flow::tcp::is_after;
 
 /// Bytes of a side that are remembered, so that a copy with other content shows: more than one full segment,
@@ -89,6 +90,15 @@ impl Recent {
     /// Returns the memory that it takes, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         self.ring.len()
+    }
+}
+
+impl Stream {
+    /// Forgets the last bytes of both sides: a copy with other content follows the first one closely.
+    pub fn rest(&mut self) {
+        for half in &mut self.halves {
+            half.recent = Recent::default();
+        }
     }
 }
 
