@@ -57,8 +57,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let inputs: Vec<Input> = args.inputs.iter().map(Input::from).collect();
     let options = file::Options {
         separate: args.separate,
-        // Within what is not the flows'.
-        window_max: args.run.memory_limit / 8,
+        // Within what is not the flows'; every decoder is to have room for this much (RFC 8878 §3.1.1.1.2).
+        window_max: (args.run.memory_limit / 8).max(8 << 20),
         ..file::Options::default()
     };
     let evidence = match &args.evidence {
