@@ -271,8 +271,7 @@ impl Table {
     /// belongs.
     #[inline]
     pub fn packet_of(&mut self, packet: &Packet, likely: FlowNumber) -> (FlowNumber, &mut Flow) {
-        let number =
-            if self.goes_on(likely, packet) { likely } else { self.number_of(packet, likely) };
+        let number = if self.goes_on(likely, packet) { likely } else { self.number_of(packet) };
         let flow = self.flow_mut(number);
         flow.take(packet);
         (number, flow)
@@ -280,13 +279,8 @@ impl Table {
 
     /// Finds the flow of a packet, or makes it.
     #[inline(never)]
-    fn number_of(&mut self, packet: &Packet, likely: FlowNumber) -> FlowNumber {
-        let known = if self.is_known(likely, packet) {
-            Some(likely)
-        } else {
-            self.find(packet.hash, &packet.key)
-        };
-        match known {
+    fn number_of(&mut self, packet: &Packet) -> FlowNumber {
+        match self.find(packet.hash, &packet.key) {
             None => self.begin(packet),
             Some(known) if self.flow(known).goes_on_with(packet) => known,
             Some(known) => self.belonging(known, packet),
