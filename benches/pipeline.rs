@@ -1,7 +1,7 @@
 //! What each stage costs on made-up traffic, and that it costs no more however many hosts and offsets
 //! there are: what an endpoint is called is worked out at the join, once an endpoint.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -12,15 +12,16 @@ use portreeve::capture::{Block, Event, Source};
 use portreeve::catalog::Catalog;
 use portreeve::error::Result;
 use portreeve::inspect::secret::Fingerprinter;
-use portreeve::inspect::{self, Tools};
-use portreeve::packet::{LinkType, ObservationPoint, PointId, Timestamp};
+use portreeve::inspect::{self, Tools, Uninspected};
+use portreeve::packet::{LinkType, ObservationPoint, PointId, Timestamp, Transport};
 use portreeve::pipeline::join::{self, Past, Setting};
 use portreeve::pipeline::measure::{self, Stage};
 use portreeve::pipeline::outputs::Outputs;
 use portreeve::pipeline::{Config, Gathered, Workers};
 use portreeve::policy::Policy;
+use portreeve::report::Sink;
 use portreeve::report::ndjson::Ndjson;
-use portreeve::report::record::Severity;
+use portreeve::report::record::{Envelope, FlowRecord, Record, Severity, TagRecord};
 use portreeve::report::summary::Provenance;
 use portreeve::site::Site;
 
@@ -54,6 +55,12 @@ fn gathered(held: &Held) -> (Gathered, f64) {
 
 fn mix(recipe: Recipe) -> Held {
     let amount = Amount { packets: PACKETS, flows: 0, seed: 1 };
+    Held::of(&mut Mix::new(recipe, amount)).expect("memory can be read")
+}
+
+/// Connections that are nearly all under way from the first half on.
+fn long(recipe: Recipe) -> Held {
+    let amount = Amount { packets: 2 * PACKETS, flows: 512, seed: 1 };
     Held::of(&mut Mix::new(recipe, amount)).expect("memory can be read")
 }
 
@@ -157,6 +164,29 @@ impl Source for Crowd {
     }
 }
 
+fn number(frames: u64) -> f64 {
+    f64::from(u32::try_from(frames).expect("a mix of some hundred thousands"))
+}
+
+/// What packets of connections under way cost in tables that have grown.
+fn steady(criterion: &mut Criterion) {
+    for (name, recipe) in [("gateway, steady", Recipe::Gateway), ("small, steady", Recipe::Small)] {
+        let held = long(recipe);
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(PACKETS)).sample_size(10);
+        for stage in [Stage::Flow, Stage::Inspect] {
+            group.bench_function(stage.name(), |bencher| {
+                bencher.iter_custom(timed(|| {
+                    let (seconds, frames) =
+                        measure::steady(stage, &held).expect("memory can be read");
+                    seconds * number(PACKETS) / number(frames)
+                }));
+            });
+        }
+        group.finish();
+    }
+}
+
 fn hosts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("up to the join, by hosts");
     group.throughput(Throughput::Elements(PACKETS)).sample_size(10);
@@ -169,5 +199,66 @@ fn hosts(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, stages, hosts);
+/// Flow records of one measurement.
+const RECORDS: u64 = 10_000;
+
+/// Writes flows as lines, to nowhere: the report without what it reports on.
+fn lines(criterion: &mut Criterion) {
+    let point = ObservationPoint { file: Some("a.pcap".into()), interface: None, input: 0 };
+    let points = [&point];
+    let candidates = ["wso2-api-manager-3/gateway-http", "wso2-enterprise-integrator/esb-http"];
+    let record = |number: u64| FlowRecord {
+        envelope: Envelope {
+            timestamp: Timestamp(1_800_000_000_123_456_789),
+            initiator: SocketAddr::from(([10, 0, 0, 9], 40_000)),
+            responder: SocketAddr::from(([10, 0, 0, 2], 8280)),
+            transport: Transport::Tcp,
+            app_proto: "http",
+            flow_id: number,
+            points: &points,
+            vlan: &[],
+            tunnel: &[],
+        },
+        tag: TagRecord {
+            service: Some("wso2-api-manager-4/gateway-http"),
+            role: Some("gateway"),
+            product: Some("wso2-api-manager-4"),
+            offset: Some(0),
+            basis: Some("port"),
+            candidates: &candidates,
+            ..TagRecord::default()
+        },
+        pkts_toserver: 18,
+        pkts_toclient: 24,
+        bytes_toserver: 2_397,
+        bytes_toclient: 22_232,
+        start: Timestamp(1_800_000_000_000_000_000),
+        end: Timestamp(1_800_000_000_123_456_789),
+        state: "closed",
+        reason: "shutdown",
+        encrypted: Some(false),
+        initiator_known: true,
+        conn_state: "SF",
+        history: "ShADadFf",
+        first_frame: number + 1,
+        handshake_rtt_ns: Some(1_185_578),
+        requests: 5,
+        tls: None,
+        merged: false,
+        uninspected: Uninspected::default(),
+    };
+    let mut group = criterion.benchmark_group("report");
+    group.throughput(Throughput::Elements(RECORDS));
+    group.bench_function("flows as NDJSON", |bencher| {
+        let mut sink = Ndjson::new(Box::new(std::io::sink()));
+        bencher.iter(|| {
+            for number in 0..RECORDS {
+                sink.record(Record::Flow(&record(number))).expect("nowhere can be written to");
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, stages, steady, hosts, lines);
 criterion_main!(benches);

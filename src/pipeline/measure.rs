@@ -100,38 +100,62 @@ pub fn stage(stage: Stage, held: &Held) -> Result<f64> {
             })?;
             Ok(taken)
         }
-        Stage::Flow => {
-            let (mut taken, mut table) = (0.0, Table::default());
-            each_block(held, &mut |block, decoder, packets, first| {
-                decode(block, decoder, packets, first);
-                let started = Instant::now();
-                for packet in packets.iter() {
-                    table.packet(packet);
-                }
-                taken += started.elapsed().as_secs_f64();
-            })?;
-            std::hint::black_box(table.len());
-            Ok(taken)
-        }
-        Stage::Inspect => {
-            let (mut taken, mut shard) = (0.0, Shard::default());
-            let tools = Tools {
-                options: inspect::Options::default(),
-                fingerprinter: Fingerprinter::new(b"a key for measuring"),
-            };
-            each_block(held, &mut |block, decoder, packets, first| {
-                decode(block, decoder, packets, first);
-                let started = Instant::now();
-                for packet in packets.iter() {
-                    shard.packet(packet, &block.bytes, &tools);
-                }
-                taken += started.elapsed().as_secs_f64();
-            })?;
-            let started = Instant::now();
-            shard.finish(&tools);
-            Ok(taken + started.elapsed().as_secs_f64())
-        }
+        Stage::Flow => Ok(flows(held, 0)?.0),
+        Stage::Inspect => Ok(inspection(held, 0)?.0),
     }
+}
+
+/// Runs one stage over all frames, and returns the seconds that the second half took and how many frames were in
+/// it: tables have grown by then, and most connections are under way.
+pub fn steady(stage: Stage, held: &Held) -> Result<(f64, u64)> {
+    let half = held.frames() / 2;
+    match stage {
+        Stage::Read | Stage::Decode => Ok((self::stage(stage, held)?, held.frames())),
+        Stage::Flow => flows(held, half),
+        Stage::Inspect => inspection(held, half),
+    }
+}
+
+/// Gives all packets to a table; returns the seconds that those of blocks after so many frames took, and their number.
+fn flows(held: &Held, after: u64) -> Result<(f64, u64)> {
+    let (mut taken, mut table) = ((0.0, 0), Table::default());
+    each_block(held, &mut |block, decoder, packets, first| {
+        decode(block, decoder, packets, first);
+        let started = Instant::now();
+        for packet in packets.iter() {
+            table.packet(packet);
+        }
+        if first > after {
+            taken.0 += started.elapsed().as_secs_f64();
+            taken.1 += block.frames.len() as u64;
+        }
+    })?;
+    std::hint::black_box(table.len());
+    Ok(taken)
+}
+
+/// Gives all packets to a shard and ends its readers; returns the seconds that those of blocks after so many frames,
+/// and the end, took, and their number.
+fn inspection(held: &Held, after: u64) -> Result<(f64, u64)> {
+    let (mut taken, mut shard) = ((0.0, 0), Shard::default());
+    let tools = Tools {
+        options: inspect::Options::default(),
+        fingerprinter: Fingerprinter::new(b"a key for measuring"),
+    };
+    each_block(held, &mut |block, decoder, packets, first| {
+        decode(block, decoder, packets, first);
+        let started = Instant::now();
+        for packet in packets.iter() {
+            shard.packet(packet, &block.bytes, &tools);
+        }
+        if first > after {
+            taken.0 += started.elapsed().as_secs_f64();
+            taken.1 += block.frames.len() as u64;
+        }
+    })?;
+    let started = Instant::now();
+    shard.finish(&tools);
+    Ok((taken.0 + started.elapsed().as_secs_f64(), taken.1))
 }
 
 /// What is done with a block: its frames decoded with the decoder into packets, from a running number on.
@@ -220,5 +244,22 @@ impl<S: Source> Source for Timed<'_, S> {
 
     fn inputs(&self) -> Vec<InputSummary> {
         self.source.inputs()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::mix::{Amount, Mix, Recipe};
+
+    #[test]
+    fn the_second_half_is_what_steady_state_takes() {
+        let amount = Amount { packets: 20_000, flows: 64, seed: 1 };
+        let held = Held::of(&mut Mix::new(Recipe::Gateway, amount)).expect("memory can be read");
+        for stage in [Stage::Flow, Stage::Inspect] {
+            let (seconds, frames) = steady(stage, &held).expect("memory can be read");
+            assert!(seconds > 0.0);
+            assert!((8_000..=10_000).contains(&frames), "{frames} of 20,000");
+        }
     }
 }
