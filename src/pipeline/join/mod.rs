@@ -304,6 +304,12 @@ impl<'a> Join<'a> {
                 seen.across.tokens.beyond()
             ));
         }
+        if seen.sums.totals.has_more_addresses() {
+            warnings.push(format!(
+                "more than {} different addresses: the numbers of clients and hosts are at least what is said",
+                addresses::ADDRESSES_MAX
+            ));
+        }
         warnings.extend(seen.findings.expired(self.setting.site));
         if self.setting.past.beyond() > 0 {
             warnings.push(format!(

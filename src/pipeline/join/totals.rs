@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, Marks};
 use crate::catalog::{Catalog, Service, ServiceId};
 use crate::packet::Transport;
 use crate::report::summary::{RoleTotals, Rtt, ServiceTotals, Traffic};
@@ -37,7 +37,7 @@ pub struct Sum {
     flows: u64,
     packets: u64,
     bytes: u64,
-    clients: Addresses,
+    clients: Marks,
     rtt: Option<Histogram<u64>>,
     ports: BTreeSet<(u16, Transport)>,
     last_port: Option<(u16, Transport)>,
@@ -45,12 +45,14 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Adds one flow.
-    pub fn add(&mut self, item: &Item) {
+    /// Adds one flow of the client with a number, if it has one.
+    fn add(&mut self, item: &Item, client: Option<u32>) {
         self.flows += 1;
         self.packets += item.packets;
         self.bytes += item.bytes;
-        self.clients.add(item.client);
+        if let Some(client) = client {
+            self.clients.add(client);
+        }
         if item.handshake_ns > 0 {
             // Fails only beyond 64 bits; a saturating record would not let the histogram grow.
             self.rtt.get_or_insert_with(histogram).record(item.handshake_ns).unwrap_or_default();
@@ -91,7 +93,7 @@ impl Sum {
             flows: self.flows,
             packets: self.packets,
             bytes: self.bytes,
-            clients: self.clients.len() as u64,
+            clients: self.clients.len(),
         }
     }
 
@@ -137,7 +139,8 @@ pub struct Totals {
     unclassified: Sum,
     /// By the service's place in the catalogue.
     services: Vec<Option<Box<Sum>>>,
-    responders: Addresses,
+    addresses: Addresses,
+    responders: Marks,
     last_responder: Option<IpAddr>,
 }
 
@@ -145,18 +148,21 @@ impl Totals {
     /// Adds one flow; `service` is `None` where it has none.
     pub fn add(&mut self, item: &Item, responder: IpAddr, service: Option<ServiceId>) {
         if self.last_responder != Some(responder) {
-            self.responders.add(responder);
+            if let Some(number) = self.addresses.number(responder) {
+                self.responders.add(number);
+            }
             self.last_responder = Some(responder);
         }
+        let client = self.addresses.number(item.client);
         let Some(service) = service else {
-            self.unclassified.add(item);
+            self.unclassified.add(item, client);
             return;
         };
         let place = usize::from(service.0);
         if place >= self.services.len() {
             self.services.resize_with(place + 1, || None);
         }
-        self.services[place].get_or_insert_default().add(item);
+        self.services[place].get_or_insert_default().add(item, client);
     }
 
     /// Takes over the sums by one catalogue into those by another; a service that is gone leaves its flows
@@ -185,7 +191,12 @@ impl Totals {
 
     /// Returns the number of different responders.
     pub fn hosts(&self) -> u64 {
-        self.responders.len() as u64
+        self.responders.len()
+    }
+
+    /// Tells whether there were more addresses than are told apart: then clients and hosts are at least so many.
+    pub fn has_more_addresses(&self) -> bool {
+        self.addresses.is_beyond()
     }
 
     /// Returns the flows without a service.
