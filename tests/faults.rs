@@ -375,11 +375,10 @@ fn a_worker_that_dies_fails_the_run() {
     };
     std::thread::scope(|scope| {
         let mut crew = Threads::start(scope, 5, &tools).unwrap();
-        // The last of five workers has a shard less than the first one, and so not this shard's place:
-        // the only way to make one panic from outside.
+        // Packets that belong to other lanes: the only way to make a worker panic from outside.
         let mut batch = Batch { block: Some(Arc::default()), ..Batch::default() };
         batch.packets.extend((0..64).map(packet_of));
-        crew.send(4, batch).unwrap();
+        crew.send(4, batch);
         let error = crew.finish().err().expect("it is no pass");
         assert!(error.to_string().contains("a worker thread died"), "{error}");
         assert!(error.hint_text().is_some());

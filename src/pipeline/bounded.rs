@@ -125,8 +125,9 @@ impl Run {
         for lane in 0..crew.lanes() {
             let mut batch = crew.batch();
             batch.ask = Some(Ask { turn: self.turn, news: false, now, cost_max });
-            crew.send(lane, batch)?;
+            crew.send(lane, batch);
         }
+        crew.go()?;
         let mut parts = Vec::new();
         let front = &self.gathered.front;
         self.asked = Asked { frames: front.frames, wire_bytes: front.wire_bytes, cost: 0 };

@@ -43,6 +43,11 @@ impl Batch {
         self.packets.is_empty() && self.refusals.is_empty() && self.counts.is_empty()
     }
 
+    /// Tells whether there is nothing in it but what came in a block.
+    pub fn is_of_a_block(&self) -> bool {
+        self.block.is_some() && self.ask.is_none() && !self.ends
+    }
+
     /// Forgets the content and keeps the memory; returns the block when this was its last user.
     pub fn clear(&mut self) -> Option<Block> {
         self.packets.clear();
@@ -63,8 +68,10 @@ pub trait Crew {
     fn batch(&mut self) -> Batch;
     /// Returns a block to be filled, as its last user left it.
     fn block(&mut self) -> Block;
-    /// Hands a batch to a lane.
-    fn send(&mut self, lane: usize, batch: Batch) -> Result<()>;
+    /// Puts a batch before a lane; work on it may wait for [`Crew::go`].
+    fn send(&mut self, lane: usize, batch: Batch);
+    /// Has what was sent worked on.
+    fn go(&mut self) -> Result<()>;
     /// Takes a block back that no packet points into.
     fn recycle(&mut self, block: Block);
     /// Hands out the verdicts that the workers gave since the last call. Some may be lost: a verdict is
@@ -156,8 +163,9 @@ impl Front {
                     batch.block = Some(Arc::clone(&block));
                     batch.steers = steers;
                     let full = std::mem::replace(batch, crew.batch());
-                    crew.send(lane, full)?;
+                    crew.send(lane, full);
                 }
+                crew.go()?;
                 if let Some(block) = Arc::into_inner(block) {
                     crew.recycle(block);
                 }

@@ -251,10 +251,10 @@ impl Live {
         for lane in 0..crew.lanes() {
             let mut batch = crew.batch();
             batch.ask = Some(Ask { turn: self.turn, news: true, now, cost_max });
-            crew.send(lane, batch)?;
+            crew.send(lane, batch);
             self.awaited += 1;
         }
-        Ok(())
+        crew.go()
     }
 
     /// Takes a worker's answer.
@@ -350,9 +350,9 @@ fn renew(crew: &mut dyn Crew, tools: &Arc<Tools>) -> Result<()> {
     for lane in 0..crew.lanes() {
         let mut batch = crew.batch();
         batch.tools = Some(Arc::clone(tools));
-        crew.send(lane, batch)?;
+        crew.send(lane, batch);
     }
-    Ok(())
+    crew.go()
 }
 
 /// Returns the time of day, as the kernel stamps packets with it.

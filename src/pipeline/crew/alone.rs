@@ -47,12 +47,15 @@ impl Crew for Alone<'_> {
         self.blocks.pop().unwrap_or_default()
     }
 
-    fn send(&mut self, _lane: usize, mut batch: Batch) -> Result<()> {
+    fn send(&mut self, _lane: usize, mut batch: Batch) {
         self.told.extend(self.lane.work(&batch, self.tools, &mut self.verdicts));
         if let Some(block) = batch.clear() {
             self.recycle(block);
         }
         self.spare = Some(batch);
+    }
+
+    fn go(&mut self) -> Result<()> {
         Ok(())
     }
 

@@ -31,6 +31,10 @@ const LANES: usize = 8;
 /// enough to stay in cache.
 const UNDER_WAY_MAX: usize = 2 * LANES;
 
+/// Packets that the calling thread looks at itself where nothing else is under way: to wake another thread
+/// costs more.
+const FEW: usize = 512;
+
 /// What the workers have to say about a packet's flow.
 type Verdicts = Vec<(Packet, Verdict)>;
 
@@ -65,6 +69,8 @@ impl Floor<'_> {
 pub struct Threads<'env> {
     floor: Floor<'env>,
     spare: Vec<Batch>,
+    /// What was sent and is not under way yet.
+    sent: Vec<(usize, Batch)>,
     /// Batches that did not come back yet.
     under_way: usize,
 }
@@ -83,7 +89,7 @@ impl<'env> Threads<'env> {
             tools,
         };
         // Made before the workers: when one cannot be started, those before it are told to end.
-        let crew = Self { floor, spare: Vec::new(), under_way: 0 };
+        let crew = Self { floor, spare: Vec::new(), sent: Vec::new(), under_way: 0 };
         for worker in 1..=workers {
             let floor = crew.floor.clone();
             std::thread::Builder::new()
@@ -107,9 +113,9 @@ impl<'env> Threads<'env> {
     pub fn finish_telling(mut self) -> Result<(Vec<Shard>, Vec<Answer>)> {
         for lane in 0..LANES {
             let batch = Batch { ends: true, ..self.batch() };
-            self.under_way += 1;
-            self.floor.roster.add(lane, batch);
+            self.send(lane, batch);
         }
+        self.go()?;
         self.help_until(|crew| crew.under_way == 0)?;
         let mut by_lane = Vec::new();
         for lane in self.floor.lanes.iter() {
@@ -123,9 +129,7 @@ impl<'env> Threads<'env> {
     /// Takes turns with the others until there is no need for it any more.
     fn help_until(&mut self, is_enough: impl Fn(&Self) -> bool) -> Result<()> {
         loop {
-            let back = self.floor.roster.take(|back| &mut back.batches);
-            self.under_way -= back.len();
-            self.spare.extend(back);
+            self.take_back();
             if is_enough(self) {
                 break;
             }
@@ -134,6 +138,19 @@ impl<'env> Threads<'env> {
             }
         }
         if self.floor.failed.load(Ordering::Relaxed) { Err(worker_died()) } else { Ok(()) }
+    }
+
+    fn take_back(&mut self) {
+        let back = self.floor.roster.take(|back| &mut back.batches);
+        self.under_way -= back.len();
+        self.spare.extend(back);
+    }
+
+    /// Tells whether what was sent is less work than waking another thread for it.
+    fn is_little(&self) -> bool {
+        let is_idle = self.under_way == self.sent.len();
+        let packets: usize = self.sent.iter().map(|(_, batch)| batch.packets.len()).sum();
+        is_idle && packets <= FEW && self.sent.iter().all(|(_, batch)| batch.is_of_a_block())
     }
 }
 
@@ -157,9 +174,20 @@ impl Crew for Threads<'_> {
         self.floor.roster.block()
     }
 
-    fn send(&mut self, lane: usize, batch: Batch) -> Result<()> {
+    fn send(&mut self, lane: usize, batch: Batch) {
         self.under_way += 1;
-        self.floor.roster.add(lane, batch);
+        self.sent.push((lane, batch));
+    }
+
+    fn go(&mut self) -> Result<()> {
+        self.take_back();
+        if self.is_little() {
+            for turn in self.sent.drain(..) {
+                self.floor.work(turn);
+            }
+        } else {
+            self.floor.roster.add(&mut self.sent);
+        }
         self.help_until(|crew| crew.under_way <= UNDER_WAY_MAX)
     }
 

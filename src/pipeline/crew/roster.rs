@@ -25,8 +25,10 @@ const VERDICTS_LEN: usize = 64;
 /// The lanes' batches, and what was done with them.
 pub(super) struct Roster {
     state: Mutex<State>,
-    /// Something was added that a thread may wait for.
+    /// Something was added that a worker may wait for.
     added: Condvar,
+    /// Something came back that the reader may wait for.
+    returned: Condvar,
     homes: [usize; LANES],
 }
 
@@ -38,8 +40,10 @@ struct State {
     back: Back,
     /// Emptied blocks, the one that was used last at the end: it is in a cache.
     blocks: Vec<Block>,
-    /// Threads that wait.
+    /// Workers that wait.
     idle: usize,
+    /// The reader waits.
+    reader_waits: bool,
     is_over: bool,
 }
 
@@ -70,38 +74,31 @@ impl Roster {
             None => READER,
             Some(of_workers) => 1 + of_workers % workers.max(1),
         };
-        Self { state: Mutex::default(), added: Condvar::new(), homes: std::array::from_fn(home) }
+        Self {
+            state: Mutex::default(),
+            added: Condvar::new(),
+            returned: Condvar::new(),
+            homes: std::array::from_fn(home),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go, and wakes who waits.
-    fn wake(&self, state: MutexGuard<'_, State>) {
-        let is_any_idle = state.idle > 0;
-        drop(state);
-        if is_any_idle {
-            self.added.notify_all();
-        }
-    }
-
-    fn wait<'s>(&self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
-        state.idle += 1;
-        let mut state = self.added.wait(state).unwrap_or_else(PoisonError::into_inner);
-        state.idle -= 1;
-        state
-    }
-
-    /// Adds a batch to a lane's.
-    pub(super) fn add(&self, lane: usize, batch: Batch) {
+    /// Adds batches, each to its lane's, and wakes no more workers than there is work for.
+    pub(super) fn add(&self, batches: &mut Vec<(usize, Batch)>) {
         let mut state = self.lock();
-        let waiting = &mut state.lanes[lane];
-        waiting.batches.push_back(batch);
-        if !std::mem::replace(&mut waiting.is_taken, true) {
-            state.ready.push_back(lane);
-            self.wake(state);
+        for (lane, batch) in batches.drain(..) {
+            let waiting = &mut state.lanes[lane];
+            waiting.batches.push_back(batch);
+            if !std::mem::replace(&mut waiting.is_taken, true) {
+                state.ready.push_back(lane);
+            }
         }
+        let wanted = state.idle.min(state.ready.len());
+        drop(state);
+        (0..wanted).for_each(|_| self.added.notify_one());
     }
 
     /// Waits for a lane's next batch; nothing when the run is over.
@@ -114,7 +111,9 @@ impl Roster {
             if let Some(turn) = self.pick(&mut state, thread) {
                 return Some(turn);
             }
-            state = self.wait(state);
+            state.idle += 1;
+            state = self.added.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
     }
 
@@ -128,7 +127,9 @@ impl Roster {
             if let Some(turn) = self.pick(&mut state, READER) {
                 return Some(turn);
             }
-            state = self.wait(state);
+            state.reader_waits = true;
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.reader_waits = false;
         }
     }
 
@@ -140,7 +141,8 @@ impl Roster {
         Some((lane, batch))
     }
 
-    /// Gives a lane back, and the batch that was worked on with what came of it.
+    /// Gives a lane back, and the batch that was worked on with what came of it. Where there is more to do on the
+    /// lane, a worker is woken: who gives it back may be the reader, which may have something else to do.
     pub(super) fn done(
         &self,
         lane: usize,
@@ -150,10 +152,11 @@ impl Roster {
     ) {
         let block = batch.clear();
         let mut state = self.lock();
-        if state.lanes[lane].batches.is_empty() {
-            state.lanes[lane].is_taken = false;
-        } else {
+        let has_more = !state.lanes[lane].batches.is_empty();
+        if has_more {
             state.ready.push_back(lane);
+        } else {
+            state.lanes[lane].is_taken = false;
         }
         if !verdicts.is_empty() && state.back.verdicts.len() < VERDICTS_LEN {
             state.back.verdicts.push(verdicts);
@@ -161,7 +164,14 @@ impl Roster {
         state.back.told.extend(told);
         state.blocks.extend(block);
         state.back.batches.push(batch);
-        self.wake(state);
+        let (reader_waits, is_any_idle) = (state.reader_waits, state.idle > 0);
+        drop(state);
+        if has_more && is_any_idle {
+            self.added.notify_one();
+        }
+        if reader_waits {
+            self.returned.notify_one();
+        }
     }
 
     /// Takes what of one kind came back.
@@ -183,7 +193,8 @@ impl Roster {
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.is_over = true;
-        self.wake(state);
+        drop(state);
+        self.added.notify_all();
     }
 }
 
@@ -210,7 +221,7 @@ mod tests {
     fn a_thread_takes_its_own_lane_first_and_others_when_it_has_none() {
         let roster = Roster::new(1);
         for lane in [LANES - 1, 0, 1] {
-            roster.add(lane, Batch::default());
+            roster.add(&mut vec![(lane, Batch::default())]);
         }
         let turns: Vec<_> = (0..3).filter_map(|_| roster.next(READER)).map(|turn| turn.0).collect();
         assert_eq!(turns, [0, 1, LANES - 1]);
@@ -220,7 +231,7 @@ mod tests {
     fn a_lane_is_with_one_thread_at_a_time_and_its_batches_keep_their_order() {
         let roster = Roster::new(1);
         for ends in [false, true] {
-            roster.add(3, Batch { ends, ..Batch::default() });
+            roster.add(&mut vec![(3, Batch { ends, ..Batch::default() })]);
         }
         let (lane, first) = roster.next(1).unwrap();
         assert!(lane == 3 && !first.ends);
