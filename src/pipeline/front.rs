@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::inspect::Tools;
 use crate::packet::{At, FlowKey, Frame, Packet, PointId, Span, TcpHeader, Timestamp};
 
+/// Frames that are a little work, in a block.
+const FEW_FRAMES: usize = 512;
+
 /// Packets of one block for one lane of shards.
 #[derive(Default)]
 pub struct Batch {
@@ -43,11 +46,6 @@ impl Batch {
         self.packets.is_empty() && self.refusals.is_empty() && self.counts.is_empty()
     }
 
-    /// Tells whether there is nothing in it but what came in a block.
-    pub fn is_of_a_block(&self) -> bool {
-        self.block.is_some() && self.ask.is_none() && !self.ends
-    }
-
     /// Forgets the content and keeps the memory; returns the block when this was its last user.
     pub fn clear(&mut self) -> Option<Block> {
         self.packets.clear();
@@ -72,6 +70,8 @@ pub trait Crew {
     fn send(&mut self, lane: usize, batch: Batch);
     /// Has what was sent worked on.
     fn go(&mut self) -> Result<()>;
+    /// The same for a little work: the calling thread does it unless others are at work, as waking one costs more.
+    fn go_here(&mut self) -> Result<()>;
     /// Takes a block back that no packet points into.
     fn recycle(&mut self, block: Block);
     /// Hands out the verdicts that the workers gave since the last call. Some may be lost: a verdict is
@@ -165,7 +165,11 @@ impl Front {
                     let full = std::mem::replace(batch, crew.batch());
                     crew.send(lane, full);
                 }
-                crew.go()?;
+                if block.frames.len() <= FEW_FRAMES {
+                    crew.go_here()?;
+                } else {
+                    crew.go()?;
+                }
                 if let Some(block) = Arc::into_inner(block) {
                     crew.recycle(block);
                 }

@@ -33,6 +33,9 @@ pub const ASK_EVERY: Duration = Duration::from_millis(20);
 /// How often they are asked when nothing came: for flows to be let go.
 const ASK_IDLE_EVERY: Duration = Duration::from_millis(500);
 
+/// Flows of which a question is a little work: some are looked at each time.
+const FEW_FLOWS: u64 = 1 << 16;
+
 /// How often flows that left are judged, and how many at once: some milliseconds of work.
 const FOLD_EVERY: Duration = Duration::from_millis(50);
 const FOLD_AT_ONCE: usize = 1024;
@@ -194,10 +197,10 @@ impl Live {
         // The first question makes the shards note what is new.
         self.put_question(crew)?;
         while self.gathered.front.step(source, config, crew, &mut batches)? {
+            self.ask(crew)?;
             for told in crew.answers() {
                 self.take(told, source, outputs, watcher)?;
             }
-            self.ask(crew)?;
             if self.leaving.len() > LEAVING_MAX {
                 self.fold(self.leaving.len(), source, outputs, watcher)?;
             } else if self.folded.elapsed() >= FOLD_EVERY {
@@ -254,7 +257,7 @@ impl Live {
             crew.send(lane, batch);
             self.awaited += 1;
         }
-        crew.go()
+        if self.flows_open[1] <= FEW_FLOWS { crew.go_here() } else { crew.go() }
     }
 
     /// Takes a worker's answer.

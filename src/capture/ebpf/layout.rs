@@ -11,6 +11,9 @@ pub(super) const FLOW_LEN: usize = 152;
 /// Bytes of a `struct frame_record` in front of its frame.
 pub(super) const FRAME_RECORD_LEN: usize = 40;
 
+/// Orders of one run of the program, as `ORDERS_MAX` there.
+pub(super) const ORDERS_MAX: usize = 32;
+
 /// Bytes of a `struct order`.
 pub(super) const ORDER_LEN: usize = 80;
 

@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::packet::{ObservationPoint, PointId, Transport};
 use counters::{Pressure, is_idle};
 use giving::{Giving, Watched};
-use layout::{DYING, KernelFlow, KernelKey, Order, Record};
+use layout::{DYING, KernelFlow, KernelKey, ORDERS_MAX, Order, Record};
 use load::Loaded;
 
 pub use probe::{Support, probe};
@@ -49,8 +49,9 @@ const UDP_IDLE_NS: u64 = 180_000_000_000;
 /// Bytes in the ring that wake the reader: wake-ups cost both sides more than the packets do.
 const WAKE_LEN: u64 = 256 << 10;
 
-/// Time after which the ring is read in any case: with 50 ms, one finding in a hundred came later than 100 ms.
-const POLL_MS: i32 = 10;
+/// Time after which the ring is read in any case: findings are out well within 100 ms, and a wake-up costs as much
+/// as a hundred packets do in the kernel.
+const POLL_MS: i32 = 30;
 
 /// Time between two readings of the kernel's sums: what people see move, and far more than a program
 /// may be under way with an entry.
@@ -152,6 +153,8 @@ pub struct Ebpf {
     waker: sys::Waker,
     batches: sys::Batches,
     giving: Giving,
+    /// What verdicts ask of the program, and was not asked yet.
+    orders: Vec<(Order, KernelKey)>,
     /// When flows were last to be muted, in the program's time.
     muted: HashMap<KernelKey, u64>,
     points: Vec<ObservationPoint>,
@@ -187,6 +190,7 @@ impl Ebpf {
             waker,
             batches: sys::Batches::new(),
             giving: Giving::new(sys::wall_offset_ns()),
+            orders: Vec::new(),
             muted: HashMap::new(),
             points: Vec::new(),
             notices: VecDeque::new(),
@@ -320,20 +324,32 @@ impl Ebpf {
     /// Lets the kernel forget idle flows whose sums were given: dying first, so that nobody counts in
     /// them any more, and gone at the next snapshot.
     fn forget_idle(&mut self, snapshot: &Snapshot) {
-        for Idle { key, last_ns, is_dying } in &snapshot.idle {
-            if !is_dying {
-                self.order(Order::Die(*last_ns), key);
-            } else if self.order(Order::Bury, key) {
+        let order =
+            |idle: &Idle| if idle.is_dying { Order::Bury } else { Order::Die(idle.last_ns) };
+        let orders: Vec<_> = snapshot.idle.iter().map(|idle| (order(idle), idle.key)).collect();
+        for (order, key) in self.carry_out(&orders) {
+            if matches!(order, Order::Bury) {
                 self.giving.forget(key);
             }
         }
         self.muted.retain(|_, muted_ns| muted_ns.saturating_add(MUTED_NS) > snapshot.time_ns);
     }
 
-    /// Has the program carry out an order; tells whether it did. What fails is asked for again.
-    fn order(&self, order: Order, key: &KernelKey) -> bool {
-        let packet = layout::order_bytes(order, key);
-        sys::run(self.order_program.as_fd(), &packet).is_ok_and(|answer| answer == 1)
+    /// Has the program carry out orders, many at a time; returns those that it did. What fails is asked for again.
+    fn carry_out<'o>(&self, orders: &'o [(Order, KernelKey)]) -> Vec<&'o (Order, KernelKey)> {
+        let mut done = Vec::new();
+        for some in orders.chunks(ORDERS_MAX) {
+            let packet: Vec<u8> =
+                some.iter().flat_map(|(order, key)| layout::order_bytes(*order, key)).collect();
+            let answer = sys::run(self.order_program.as_fd(), &packet).unwrap_or(0);
+            done.extend(
+                some.iter()
+                    .enumerate()
+                    .filter(|(bit, _)| answer >> bit & 1 == 1)
+                    .map(|(_, order)| order),
+            );
+        }
+        done
     }
 
     /// Finds out which interfaces are gone, which an attached program is not told, and which are back.
@@ -397,6 +413,8 @@ impl Source for Ebpf {
         if self.phase == Phase::Ended {
             return Ok(Event::End);
         }
+        self.carry_out(&self.orders);
+        self.orders.clear();
         if !self.has_more && !self.is_to_end() {
             self.waker
                 .wait(POLL_MS)
@@ -445,7 +463,7 @@ impl Source for Ebpf {
         let key = layout::kernel_key(&steering.key, steering.vlans, watched.index());
         if steering.verdict == Verdict::KeepSending {
             self.muted.remove(&key);
-            self.order(Order::Unmute, &key);
+            self.orders.push((Order::Unmute, key));
             return;
         }
         let time_ns = self.giving.earliest_kernel_ns(steering.time);
@@ -454,7 +472,7 @@ impl Source for Ebpf {
             return;
         }
         // Also where it could not be muted, for want of an entry, say: later packets ask again.
-        self.order(Order::Mute(time_ns), &key);
+        self.orders.push((Order::Mute(time_ns), key));
         self.muted.insert(key, sys::monotonic_ns());
     }
 

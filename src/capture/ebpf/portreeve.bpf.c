@@ -553,22 +553,20 @@ int portreeve_ip(struct __sk_buff *skb)
 	return handle(skb, 1);
 }
 
-/* Carries out an order of the loader, in one step where the loader could not. Returns 1 when done. */
-SEC("classifier")
-int portreeve_order(struct __sk_buff *skb)
+/* Carries out an order, in one step where the loader could not. Returns 1 when done. */
+static __attribute__((noinline)) int carry_out(struct order *order)
 {
-	struct order order;
 	struct flow *flow;
 
-	if (skb_load(skb, 0, &order, sizeof(order)) < 0)
+	if (!order)
 		return 0;
-	flow = map_lookup(&flows, &order.key);
+	flow = map_lookup(&flows, &order->key);
 	if (!flow)
 		return 0;
-	switch (order.what) {
+	switch (order->what) {
 	case ORDER_MUTE:
 		/* A verdict of an earlier connection says nothing about this one. */
-		if (flow->born_ns > order.time_ns)
+		if (flow->born_ns > order->time_ns)
 			return 0;
 		flow->muted = 1;
 		return 1;
@@ -576,14 +574,29 @@ int portreeve_order(struct __sk_buff *skb)
 		flow->muted = 0;
 		return 1;
 	case ORDER_DIE:
-		if (flow->last_ns != order.time_ns)
+		if (flow->last_ns != order->time_ns)
 			return 0;
 		return __sync_val_compare_and_swap(&flow->state, LIVE, DYING) == LIVE;
 	case ORDER_BURY:
 		if (__sync_val_compare_and_swap(&flow->state, DYING, GONE) != DYING)
 			return 0;
-		map_delete(&flows, &order.key);
+		map_delete(&flows, &order->key);
 		return 1;
 	}
 	return 0;
+}
+
+/* Carries out the loader's orders. Returns a bit for each: 1 when done. */
+SEC("classifier")
+int portreeve_order(struct __sk_buff *skb)
+{
+	struct order order;
+	u32 done = 0;
+
+	for (u32 i = 0; i < ORDERS_MAX; i++) {
+		if (skb_load(skb, i * sizeof(order), &order, sizeof(order)) < 0)
+			break;
+		done |= (u32)(carry_out(&order) & 1) << i;
+	}
+	return done;
 }

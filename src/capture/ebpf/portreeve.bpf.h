@@ -126,7 +126,10 @@ struct counts_record {
 
 enum { ORDER_MUTE = 1, ORDER_UNMUTE = 2, ORDER_DIE = 3, ORDER_BURY = 4 };
 
-/* What the loader asks for: the content of a packet that only the program `order` ever sees. */
+/* Orders of one run: their packet fits the page that the kernel makes it in. */
+#define ORDERS_MAX 32
+
+/* What the loader asks for: some of these are the content of a packet that only the program `order` ever sees. */
 struct order {
 	u8 ethernet[14];
 	u16 zero;

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use super::layout::{FLOW_LEN, KEY_LEN, KernelFlow, KernelKey, ORDER_LEN};
+use super::layout::{FLOW_LEN, KEY_LEN, KernelFlow, KernelKey};
 
 /// `BPF_PROG_TEST_RUN`, `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd`.
 const PROG_TEST_RUN: libc::c_long = 10;
@@ -114,8 +114,8 @@ impl Batches {
     }
 }
 
-/// Runs a program once on a made-up packet and returns its answer.
-pub(super) fn run(program: BorrowedFd<'_>, packet: &[u8; ORDER_LEN]) -> io::Result<u32> {
+/// Runs a program once on a made-up packet of at most some kilobytes and returns its answer.
+pub(super) fn run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
     let mut attr = RunAttr {
         prog_fd: number(program.as_raw_fd()),
         data_size_in: u32::try_from(packet.len()).unwrap_or(0),

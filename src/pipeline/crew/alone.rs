@@ -59,6 +59,10 @@ impl Crew for Alone<'_> {
         Ok(())
     }
 
+    fn go_here(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     fn recycle(&mut self, block: Block) {
         self.blocks.push(block);
     }

@@ -31,10 +31,6 @@ const LANES: usize = 8;
 /// enough to stay in cache.
 const UNDER_WAY_MAX: usize = 2 * LANES;
 
-/// Packets that the calling thread looks at itself where nothing else is under way: to wake another thread
-/// costs more.
-const FEW: usize = 512;
-
 /// What the workers have to say about a packet's flow.
 type Verdicts = Vec<(Packet, Verdict)>;
 
@@ -145,13 +141,6 @@ impl<'env> Threads<'env> {
         self.under_way -= back.len();
         self.spare.extend(back);
     }
-
-    /// Tells whether what was sent is less work than waking another thread for it.
-    fn is_little(&self) -> bool {
-        let is_idle = self.under_way == self.sent.len();
-        let packets: usize = self.sent.iter().map(|(_, batch)| batch.packets.len()).sum();
-        is_idle && packets <= FEW && self.sent.iter().all(|(_, batch)| batch.is_of_a_block())
-    }
 }
 
 impl Drop for Threads<'_> {
@@ -179,13 +168,18 @@ impl Crew for Threads<'_> {
         self.sent.push((lane, batch));
     }
 
-    fn go(&mut self) -> Result<()> {
+    fn go_here(&mut self) -> Result<()> {
         self.take_back();
-        if self.is_little() {
+        if self.under_way == self.sent.len() {
             for turn in self.sent.drain(..) {
                 self.floor.work(turn);
             }
-        } else {
+        }
+        self.go()
+    }
+
+    fn go(&mut self) -> Result<()> {
+        if !self.sent.is_empty() {
             self.floor.roster.add(&mut self.sent);
         }
         self.help_until(|crew| crew.under_way <= UNDER_WAY_MAX)
