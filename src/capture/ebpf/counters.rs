@@ -75,7 +75,7 @@ pub(super) struct Difference {
 /// What was given of all flows that the kernel counted anything of.
 #[derive(Default)]
 pub(super) struct Counters {
-    given: HashMap<KernelKey, Given>,
+    given: HashMap<KernelKey, Given, foldhash::fast::RandomState>,
 }
 
 impl Counters {

@@ -156,7 +156,7 @@ pub struct Ebpf {
     /// What verdicts ask of the program, and was not asked yet.
     orders: Vec<(Order, KernelKey)>,
     /// When flows were last to be muted, in the program's time.
-    muted: HashMap<KernelKey, u64>,
+    muted: HashMap<KernelKey, u64, foldhash::fast::RandomState>,
     points: Vec<ObservationPoint>,
     notices: VecDeque<Error>,
     /// It was told why an interface that is back cannot be watched.
@@ -191,7 +191,7 @@ impl Ebpf {
             batches: sys::Batches::new(),
             giving: Giving::new(sys::wall_offset_ns()),
             orders: Vec::new(),
-            muted: HashMap::new(),
+            muted: HashMap::default(),
             points: Vec::new(),
             notices: VecDeque::new(),
             told_unfit: false,
