@@ -22,6 +22,10 @@ const READERS: usize = LANES / 4;
 /// Verdicts that may wait to be taken, in batches; what does not fit comes again.
 const VERDICTS_LEN: usize = 64;
 
+/// Emptied blocks that are kept: as many as are under way in a steady run. What a stall took beside goes back to the
+/// system.
+const BLOCKS_MAX: usize = 4;
+
 /// The lanes' batches, and what was done with them.
 pub(super) struct Roster {
     state: Mutex<State>,
@@ -64,6 +68,17 @@ pub(super) struct Back {
     pub(super) verdicts: Vec<Verdicts>,
     /// Answers to questions; each is here before its batch is.
     pub(super) told: Vec<Answer>,
+}
+
+impl State {
+    /// Keeps an emptied block; returns it where there are enough.
+    fn keep(&mut self, block: Option<Block>) -> Option<Block> {
+        if self.blocks.len() < BLOCKS_MAX {
+            self.blocks.extend(block);
+            return None;
+        }
+        block
+    }
 }
 
 impl Roster {
@@ -162,10 +177,11 @@ impl Roster {
             state.back.verdicts.push(verdicts);
         }
         state.back.told.extend(told);
-        state.blocks.extend(block);
+        let needless = state.keep(block);
         state.back.batches.push(batch);
         let (reader_waits, is_any_idle) = (state.reader_waits, state.idle > 0);
         drop(state);
+        drop(needless);
         if has_more && is_any_idle {
             self.added.notify_one();
         }
@@ -186,7 +202,8 @@ impl Roster {
 
     /// Takes a block back.
     pub(super) fn recycle(&self, block: Block) {
-        self.lock().blocks.push(block);
+        let needless = self.lock().keep(Some(block));
+        drop(needless);
     }
 
     /// Lets all workers end: there is no more.
