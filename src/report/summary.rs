@@ -128,7 +128,8 @@ pub struct Traffic {
     pub packets: u64,
     /// Wire bytes of both sides.
     pub bytes: u64,
-    /// Different initiator addresses.
+    /// Different initiator addresses; where a warning says that there were more than a run tells apart, at least so
+    /// many.
     pub clients: u64,
 }
 
