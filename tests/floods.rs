@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use etherparse::PacketBuilder;
 use serde_json::Value;
 
-use crate::support::{imbalance, number, of_type, own, run, summary};
+use crate::support::{command, imbalance, number, of_type, own, run, summary};
 
 const SYN: u8 = 1;
 const ACK: u8 = 2;
@@ -251,6 +253,52 @@ fn many_alerts_fill_no_memory_and_each_counts() {
         let count = alerts.filter(|alert| own(alert, "finding")["kind"] == kind).count();
         assert_eq!(count, 6_000, "{kind}");
     }
+}
+
+/// Runs the binary; returns its exit code, what it said, and the most memory that it took, as seen every few
+/// milliseconds: the kernel's own peak, also of what comes after the report.
+#[cfg(target_os = "linux")]
+fn peak_of(arguments: &[&str]) -> (i32, String, u64) {
+    let mut child = command()
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().expect("it can be waited for").is_none() {
+        let told = fs::read_to_string(&status).unwrap_or_default();
+        let line = told.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or(0) << 10);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let out = child.wait_with_output().expect("it ended");
+    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stderr).into_owned(), peak)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn evidence_of_many_flows_keeps_to_the_limit() {
+    let mut capture = Capture::new();
+    for n in 0..150_000 {
+        let request =
+            format!("GET /{n} HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer t{n}\r\n\r\n");
+        capture.tcp([client_of(n), (GATEWAY, 8280)], ACK, [1, 1], request.as_bytes());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, evidence) =
+        (folder.path().join("flood.pcap"), folder.path().join("evidence.pcapng"));
+    fs::write(&path, &capture.bytes).unwrap();
+    let [path, copy] = [&path, &evidence].map(|path| path.to_str().unwrap());
+    let copy = format!("--evidence={copy}");
+    let (code, said, peak) = peak_of(&["analyze", "--memory-limit=192M", &copy, path]);
+    assert_eq!(code, 1, "{said}");
+    assert!(peak > 0 && peak < LIMIT, "{peak} bytes of memory");
+    // Each flow is in it, overwritten or not.
+    let len = fs::metadata(evidence).unwrap().len();
+    assert!(len > capture.bytes.len() as u64, "{len} bytes of evidence; {said}");
 }
 
 #[test]

@@ -101,7 +101,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         threads: workers != Workers::Inline,
         provenance,
     };
-    let limit = Limit { memory: args.run.memory_limit, setting: &setting };
+    // Evidence needs to know which flows have findings.
+    let beside = evidence.as_ref().map_or(0, |_| args.run.memory_limit / FOUND_OF_LIMIT);
+    let limit = Limit { memory: args.run.memory_limit - beside, setting: &setting };
     let (gathered, carried) =
         bounded::gather(&mut source, &mut config, &tools, &limit, &mut outputs)?;
     bar.finish_and_clear();
@@ -119,6 +121,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     Ok(exit_code(&summary))
 }
+
+/// The part of the memory limit that is kept for what evidence must remember: an eighth.
+const FOUND_OF_LIMIT: u64 = 8;
 
 /// Fails where no input was a capture: that nothing was found in nothing is no pass.
 fn something_was_readable(inputs: &[InputSummary]) -> Result<()> {

@@ -65,9 +65,15 @@ impl Shown {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Returns the bytes of memory that it takes.
-    pub fn len(&self) -> usize {
-        self.bytes.len() + self.runs.len() * size_of::<Run>()
+    /// Returns the bytes of memory that it takes beside itself.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.runs.capacity() * size_of::<Run>()
+    }
+
+    /// Gives memory back that is kept for more to come.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.runs.shrink_to_fit();
     }
 
     /// Tells whether nothing may be shown.
@@ -143,6 +149,11 @@ enum Step {
 }
 
 impl Redactor {
+    /// Returns the bytes of memory that it takes beside itself.
+    pub fn held_bytes(&self) -> usize {
+        self.sides.iter().map(|side| side.held.capacity()).sum()
+    }
+
     /// Begins a connection of a protocol.
     pub fn new(protocol: Protocol) -> Self {
         let half = || Half {

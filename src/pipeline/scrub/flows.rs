@@ -5,8 +5,8 @@ use crate::flow::{Flow, Table};
 use crate::packet::{FlowKey, Packet, Timestamp};
 use crate::report::community_id::flow_id;
 
-/// Bytes that a flow takes: itself, and its share of an index that has just grown.
-const FLOW_COST: u64 = size_of::<Flow>() as u64 + 32;
+/// Bytes that a flow takes: itself, its share of an index that has just grown, and how far its sides have come.
+const FLOW_COST: u64 = size_of::<Flow>() as u64 + 32 + 96;
 
 /// Flows that there is always room for.
 const FLOWS_MIN: u64 = 1 << 12;

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Scope;
+use super::{Scope, Subject};
 use crate::inspect::Protocol;
 use crate::report::{Record, Sink, Summary};
 
-/// Bytes of the memory limit that a flow with findings stands for: with the table's growth it takes a tenth.
-const LIMIT_OF_A_FLOW: u64 = 256;
+/// Bytes of the memory limit that a flow with findings stands for: in a table that has just grown it takes a tenth.
+const LIMIT_OF_A_FLOW: u64 = 512;
 
 /// Remembers which flows a report has findings of, by their ids.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct Found(Arc<Mutex<Findings>>);
 /// What was found. Flows are many and the rules that they break together are few.
 #[derive(Default)]
 struct Findings {
-    flows: HashMap<u64, Finding>,
+    flows: HashMap<u64, Subject>,
     flows_max: usize,
     /// Sets of rules; a finding names one by its place.
     sets: Vec<Vec<String>>,
@@ -26,14 +26,6 @@ struct Findings {
     /// Flows without findings count as well.
     of_all: bool,
     is_limited: bool,
-}
-
-/// What was found in one flow.
-#[derive(Clone, Copy)]
-struct Finding {
-    set: Option<u32>,
-    /// Flows may be gone when the report ends: their protocol is told with the finding.
-    protocol: Option<Protocol>,
 }
 
 impl Found {
@@ -44,17 +36,12 @@ impl Found {
         Self(Arc::new(Mutex::new(Findings { flows_max, of_all, ..Findings::default() })))
     }
 
-    /// Calls with each flow's id, protocol and broken rules.
-    pub(super) fn each(&self, mut act: impl FnMut(u64, Option<Protocol>, Option<u32>)) {
-        let findings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (id, finding) in &findings.flows {
-            act(*id, finding.protocol, finding.set);
-        }
-    }
-
-    /// Returns the sets of rules.
-    pub(super) fn sets(&self) -> Vec<Vec<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).sets.clone()
+    /// Hands over what is known of each flow, by its id, and the sets of rules that these break: there is not room
+    /// for two of them.
+    pub(super) fn take(&self) -> (HashMap<u64, Subject>, Vec<Vec<String>>) {
+        let mut findings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        findings.places.clear();
+        (std::mem::take(&mut findings.flows), std::mem::take(&mut findings.sets))
     }
 
     /// Tells whether there were more flows with findings than are remembered.
@@ -70,7 +57,7 @@ impl Findings {
             self.is_limited = true;
             return;
         }
-        let mut set = known.and_then(|finding| finding.set);
+        let mut set = known.and_then(|finding| finding.comments);
         if let Some(rule) = rule {
             let rules = set.map_or(&[][..], |set| &self.sets[set as usize]);
             if let Err(at) = rules.binary_search_by(|known| known.as_str().cmp(rule)) {
@@ -79,7 +66,8 @@ impl Findings {
                 set = Some(self.place(rules));
             }
         }
-        self.flows.insert(id, Finding { set, protocol });
+        // Flows may be gone when the report ends: their protocol is told with the finding.
+        self.flows.insert(id, Subject { protocol, comments: set });
     }
 
     fn place(&mut self, rules: Vec<String>) -> u32 {

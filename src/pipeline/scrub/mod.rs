@@ -78,10 +78,7 @@ pub struct Scrubbed {
 impl Subjects {
     /// Takes what a run found out, of all flows or of those with findings.
     pub fn new(gathered: &Gathered, found: &Found, scope: Scope) -> Self {
-        let mut flows: HashMap<u64, Subject> = HashMap::new();
-        found.each(|id, protocol, set| {
-            flows.insert(id, Subject { protocol, comments: set });
-        });
+        let (mut flows, sets) = found.take();
         for shard in &gathered.shards {
             for (number, flow) in shard.flows() {
                 let Some(protocol) = shard.facts(number).and_then(|facts| facts.protocol) else {
@@ -98,9 +95,13 @@ impl Subjects {
             }
         }
         let comment = |rule: &String| format!("portreeve: {rule}");
-        let sets = found.sets();
         let comments = sets.iter().map(|rules| rules.iter().map(comment).collect()).collect();
         Self { flows, comments, is_limited: found.is_limited() }
+    }
+
+    /// Returns the bytes of memory that it takes: an entry has a byte beside it, and an eighth of the places is empty.
+    fn held_bytes(&self) -> usize {
+        self.flows.capacity() / 7 * 8 * (size_of::<(u64, Subject)>() + 1)
     }
 
     fn protocol(&self, id: u64) -> Option<Protocol> {
@@ -126,7 +127,8 @@ pub fn scrub(
     memory: u64,
     out: impl Write,
 ) -> Result<Scrubbed> {
-    let budget = flows_budget(memory);
+    // What is known of the flows is in the way of the rest.
+    let budget = flows_budget(memory).saturating_sub(subjects.held_bytes() as u64).max(memory / 16);
     let mut scan = Scan::new(subjects, scope, budget);
     read(open()?.as_mut(), reading, &mut scan)?;
     let plans = scan.finish();

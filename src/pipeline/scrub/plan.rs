@@ -13,22 +13,30 @@ use crate::packet::{At, Packet, Side, TcpFlags, Transport};
 /// What may be shown of all streams.
 #[derive(Default)]
 pub(super) struct Plans {
-    pub(super) by_flow: HashMap<FlowName, Plan>,
+    pub(super) by_flow: HashMap<FlowName, Box<Plan>>,
     /// Frames with bytes that differ from those of an earlier copy.
     pub(super) conflicts: HashSet<u64>,
     pub(super) is_limited: bool,
 }
 
+/// Bytes of a place in a map of boxes that has just grown, and of the allocations behind it.
+const PLACE_LEN: usize = 64 + 64;
+
+/// What a frame takes in the set of conflicts.
+const CONFLICT_LEN: usize = 24;
+
 impl Plans {
     /// Takes what may be shown of a connection that is read to its end; returns the bytes that it takes.
     fn add(&mut self, name: FlowName, mut connection: Connection) -> usize {
         connection.with(0, |stream, sink| stream.finish(sink));
-        if connection.plan.shown.iter().all(Shown::is_empty) {
+        let mut plan = connection.plan;
+        if plan.shown.iter().all(Shown::is_empty) {
             return 0;
         }
-        let len = connection.len();
-        self.by_flow.insert(name, connection.plan);
-        len + size_of::<(FlowName, Plan)>()
+        plan.shown.iter_mut().for_each(Shown::shrink);
+        let len = plan.held_bytes();
+        self.by_flow.insert(name, Box::new(plan));
+        len
     }
 }
 
@@ -40,21 +48,27 @@ pub(super) struct Plan {
     pub(super) shown: [Shown; 2],
 }
 
+impl Plan {
+    fn held_bytes(&self) -> usize {
+        size_of::<Self>() + PLACE_LEN + self.shown.iter().map(Shown::held_bytes).sum::<usize>()
+    }
+}
+
 /// Learns what may be shown.
 pub(super) struct Scan<'a> {
     subjects: &'a Subjects,
     scope: Scope,
     flows: Flows<'a>,
-    connections: HashMap<FlowName, Connection>,
+    connections: HashMap<FlowName, Box<Connection>>,
     held: usize,
-    /// Bytes that may be held. Streams that begin beyond it are overwritten whole.
+    /// Bytes that may be held. Streams are overwritten from there on.
     held_max: usize,
     plans: Plans,
 }
 
 struct Connection {
-    stream: Stream,
-    redactor: Redactor,
+    /// What reads it, until there is no more room.
+    reader: Option<(Stream, Redactor)>,
     plan: Plan,
     /// Offset of the next byte of each side.
     at: [u64; 2],
@@ -86,7 +100,7 @@ impl<'a> Scan<'a> {
 
     pub(super) fn finish(mut self) -> Plans {
         for (name, connection) in self.connections {
-            self.plans.add(name, connection);
+            self.plans.add(name, *connection);
         }
         self.plans.is_limited |= self.flows.is_limited;
         self.plans
@@ -98,8 +112,8 @@ impl<'a> Scan<'a> {
         let Self { flows, connections, plans, held, .. } = self;
         let (name, flow) = flows.packet(packet, |gone| {
             let Some(connection) = connections.remove(&gone) else { return };
-            *held -= connection.len() + size_of::<Connection>();
-            *held += plans.add(gone, connection);
+            *held -= connection.held_bytes();
+            *held += plans.add(gone, *connection);
         });
         (name, flow.tcp.stream_start(packet.side))
     }
@@ -116,26 +130,34 @@ impl<'a> Scan<'a> {
                     self.plans.is_limited = true;
                     return;
                 }
-                self.held += size_of::<Connection>();
-                place.insert(Connection {
-                    stream: Stream::default(),
-                    redactor: Redactor::new(protocol),
+                let connection = Box::new(Connection {
+                    reader: Some((Stream::default(), Redactor::new(protocol))),
                     plan: Plan::default(),
                     at: [0; 2],
-                })
+                });
+                self.held += connection.held_bytes();
+                place.insert(connection)
             }
         };
-        let before = connection.len();
+        let before = connection.held_bytes();
+        if self.held > self.held_max {
+            self.plans.is_limited = true;
+            connection.with(0, |stream, sink| stream.finish(sink));
+            connection.reader = None;
+            self.held = self.held + connection.held_bytes() - before;
+            return;
+        }
         let seq = first_byte(packet);
         let base = &mut connection.plan.base[packet.side.index()];
         *base = base.or(start);
         let payload = packet.payload.of(&seen.block.bytes);
         let conflict =
             connection.with(seq, |stream, sink| stream.segment(packet, payload, start, sink));
+        self.held = self.held + connection.held_bytes() - before;
         if conflict {
             self.plans.conflicts.insert(packet.at.frame);
+            self.held += CONFLICT_LEN;
         }
-        self.held += connection.len() - before;
     }
 }
 
@@ -167,14 +189,17 @@ impl Visitor for Scan<'_> {
 impl Connection {
     /// Lets the stream give its bytes; tells whether two copies of some differed.
     fn with(&mut self, seq: u32, act: impl FnOnce(&mut Stream, &mut Reading<'_>)) -> bool {
-        let Self { stream, redactor, plan, at } = self;
+        let Self { reader, plan, at } = self;
+        let Some((stream, redactor)) = reader else { return false };
         let mut sink = Reading { redactor, plan, at, seq, conflict: false };
         act(stream, &mut sink);
         sink.conflict
     }
 
-    fn len(&self) -> usize {
-        self.plan.shown.iter().map(Shown::len).sum()
+    fn held_bytes(&self) -> usize {
+        let of_reader =
+            |(stream, redactor): &(Stream, Redactor)| stream.held_bytes() + redactor.held_bytes();
+        size_of::<Self>() + self.plan.held_bytes() + self.reader.as_ref().map_or(0, of_reader)
     }
 }
 
