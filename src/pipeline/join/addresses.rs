@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// Addresses that are told apart, in all. A million of IPv4 take some 20 MB, and twice that as IPv6.
-pub(super) const ADDRESSES_MAX: usize = 1 << 20;
+const ADDRESSES_MAX: usize = 1 << 20;
 
 /// Different addresses, at most [`ADDRESSES_MAX`], each with a number. Each version has a map of its own: most take
 /// four bytes.

@@ -305,10 +305,10 @@ impl<'a> Join<'a> {
             ));
         }
         if seen.sums.totals.has_more_addresses() {
-            warnings.push(format!(
-                "more than {} different addresses: the numbers of clients and hosts are at least what is said",
-                addresses::ADDRESSES_MAX
-            ));
+            warnings.push(
+                "more than a million different addresses: there are at least so many clients and hosts as is said"
+                    .to_owned(),
+            );
         }
         warnings.extend(seen.findings.expired(self.setting.site));
         if self.setting.past.beyond() > 0 {
