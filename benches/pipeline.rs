@@ -1,10 +1,12 @@
 //! What each stage costs on made-up traffic, and that it costs no more however many hosts and offsets
 //! there are: what an endpoint is called is worked out at the join, once an endpoint.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use foldhash::fast::FixedState;
 use hdrhistogram::Histogram;
 use portreeve::capture::held::Held;
 use portreeve::capture::mix::{Amount, Mix, Recipe};
@@ -13,7 +15,9 @@ use portreeve::catalog::Catalog;
 use portreeve::error::Result;
 use portreeve::inspect::secret::Fingerprinter;
 use portreeve::inspect::{self, Tools, Uninspected};
-use portreeve::packet::{LinkType, ObservationPoint, PointId, Timestamp, Transport};
+use portreeve::packet::{
+    EncapId, FiveTuple, FlowKey, LinkType, ObservationPoint, PointId, Side, Timestamp, Transport,
+};
 use portreeve::pipeline::join::{self, Past, Setting};
 use portreeve::pipeline::measure::{self, Stage};
 use portreeve::pipeline::outputs::Outputs;
@@ -199,6 +203,41 @@ fn hosts(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn summed(keys: &[FlowKey], hash: impl Fn(&FlowKey) -> u64) -> u64 {
+    keys.iter().fold(0, |sum, key| sum ^ hash(key))
+}
+
+/// Mixes a key in the cheapest way.
+fn foreseeable(key: &FlowKey) -> u64 {
+    let [low, high] = key.address_bytes().map(u128::from_le_bytes);
+    let ports = Side::BOTH.map(|side| u64::from(key.port(side)));
+    let [a, b, c, d, ..] = (low ^ high).to_le_bytes();
+    (u64::from(u32::from_le_bytes([a, b, c, d])) ^ ports[0] << 16 ^ ports[1])
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// What it costs that nobody outside can choose where flows land: the keyed hash, beside the standard one and one
+/// that anybody can foresee.
+fn hashes(criterion: &mut Criterion) {
+    let keys: Vec<FlowKey> = (0..1024)
+        .map(|port| {
+            let (src, dst) = (([10, 0, 0, 9], 40_000 + port).into(), ([10, 0, 0, 2], 8280).into());
+            FlowKey::new(FiveTuple { src, dst, transport: Transport::Tcp }, EncapId::default()).0
+        })
+        .collect();
+    let (keyed, standard) = (FixedState::with_seed(1), RandomState::new());
+    let mut group = criterion.benchmark_group("hash of a flow key");
+    group.throughput(Throughput::Elements(keys.len() as u64));
+    group.bench_function("keyed", |bencher| {
+        bencher.iter(|| summed(&keys, |key| key.hash64(&keyed)));
+    });
+    group.bench_function("SipHash", |bencher| {
+        bencher.iter(|| summed(&keys, |key| standard.hash_one(key)));
+    });
+    group.bench_function("foreseeable", |bencher| bencher.iter(|| summed(&keys, foreseeable)));
+    group.finish();
+}
+
 /// Flow records of one measurement.
 const RECORDS: u64 = 10_000;
 
@@ -260,5 +299,5 @@ fn lines(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, stages, steady, hosts, lines);
+criterion_group!(benches, stages, steady, hosts, lines, hashes);
 criterion_main!(benches);

@@ -233,9 +233,10 @@ pub fn redact(data: &[u8]) {
     }
     for side in Side::BOTH {
         redactor.close(side, &mut shown[side.index()]);
-        let (shown, stream) = (&shown[side.index()], &streams[side.index()]);
+        let (shown, stream) = (&mut shown[side.index()], &streams[side.index()]);
+        shown.shrink();
         assert!(
-            shown.held_bytes() <= 2 * (HELD_BYTES_MAX + 64 * stream.len()),
+            shown.held_bytes() <= HELD_BYTES_MAX + 64 * stream.len(),
             "what is shown was there"
         );
         // However the stream is cut, the same bytes are shown.

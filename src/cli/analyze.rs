@@ -20,6 +20,9 @@ use crate::pipeline::scrub::Reading;
 use crate::pipeline::{Config, Workers};
 use crate::report::summary::{Outcome, Summary};
 
+/// The part of the memory limit that is kept for what evidence must remember: an eighth.
+const FOUND_OF_LIMIT: u64 = 8;
+
 /// Arguments of `analyze`.
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -121,9 +124,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     Ok(exit_code(&summary))
 }
-
-/// The part of the memory limit that is kept for what evidence must remember: an eighth.
-const FOUND_OF_LIMIT: u64 = 8;
 
 /// Fails where no input was a capture: that nothing was found in nothing is no pass.
 fn something_was_readable(inputs: &[InputSummary]) -> Result<()> {

@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::inspect::Tools;
 use crate::packet::{At, FlowKey, Frame, Packet, PointId, Span, TcpHeader, Timestamp};
 
-/// Frames that are a little work, in a block.
-const FEW_FRAMES: usize = 512;
+/// Frames and counts of a block that are a little work.
+const FEW: usize = 512;
 
 /// Packets of one block for one lane of shards.
 #[derive(Default)]
@@ -165,7 +165,7 @@ impl Front {
                     let full = std::mem::replace(batch, crew.batch());
                     crew.send(lane, full);
                 }
-                if block.frames.len() <= FEW_FRAMES {
+                if block.frames.len() + block.counts.len() <= FEW {
                     crew.go_here()?;
                 } else {
                     crew.go()?;

@@ -185,3 +185,30 @@ fn flows_beyond_the_memory_are_overwritten_whole() {
         assert_eq!(SECRET.windows(4).map(|part| count(&out, part)).sum::<usize>(), 0);
     }
 }
+
+#[test]
+fn a_long_connection_is_overwritten_from_where_the_memory_ends() {
+    const REQUESTS: usize = 4_000;
+    let mut frames = Vec::new();
+    let mut seq = 1;
+    for _ in 0..REQUESTS {
+        let request =
+            [b"GET /path HTTP/1.1\r\nAuthorization: Bearer ", SECRET, b"\r\n\r\n"].concat();
+        let head = PacketBuilder::ipv4([10, 1, 0, 1], [10, 0, 0, 2], 64);
+        let mut bytes = Vec::new();
+        head.tcp(4000, 8280, seq, 100).ack(1).write(&mut bytes, &request).unwrap();
+        seq += u32::try_from(request.len()).unwrap();
+        frames.push((bytes.clone(), bytes.len()));
+    }
+    let file = pcap(101, &frames);
+    let (whole, scrubbed) = scrubbed_within(&file, MEMORY);
+    assert_eq!((scrubbed.frames, scrubbed.is_limited), (REQUESTS as u64, false));
+    assert_eq!(count(&whole, b"GET /path HTTP/1.1"), REQUESTS);
+    let (part, scrubbed) = scrubbed_within(&file, 1 << 20);
+    assert_eq!((scrubbed.frames, scrubbed.is_limited), (REQUESTS as u64, true));
+    let shown = count(&part, b"GET /path HTTP/1.1");
+    assert!((1..REQUESTS).contains(&shown), "{shown} requests");
+    for out in [whole, part] {
+        assert_eq!(SECRET.windows(4).map(|four| count(&out, four)).sum::<usize>(), 0);
+    }
+}
