@@ -65,8 +65,24 @@ pub struct Series {
     pub buckets: Vec<(u64, u64)>,
 }
 
-/// Counts of one series by bucket.
-type Buckets = BTreeMap<u64, u64>;
+/// Counts of one series, each in its bucket's place: a run has few buckets, and most of them soon count something.
+#[derive(Debug, Clone, Default)]
+struct Buckets(Vec<u64>);
+
+impl Buckets {
+    fn add(&mut self, bucket: u64, count: u64) {
+        let place = usize::try_from(bucket).expect("a run has few buckets");
+        if place >= self.0.len() {
+            self.0.resize(place + 1, 0);
+        }
+        self.0[place] += count;
+    }
+
+    /// Returns the buckets that are not empty: index and count, in order.
+    fn filled(&self) -> Vec<(u64, u64)> {
+        (0..).zip(self.0.iter().copied()).filter(|(_, count)| *count > 0).collect()
+    }
+}
 
 /// Sums findings into a [`Timeline`].
 #[derive(Debug, Clone)]
@@ -91,6 +107,9 @@ impl TimelineBuilder {
 
     /// Counts a finding at a time; before the start counts as the start.
     pub fn add(&mut self, rule: &str, initiator: IpAddr, time: Timestamp, count: u64) {
+        if time.since(self.start) / self.bucket_ns > BUCKETS_MAX {
+            self.widen(self.start, time);
+        }
         let bucket = time.since(self.start) / self.bucket_ns;
         let (known, beyond) = match self.rules.get_mut(rule) {
             Some(series) => series,
@@ -100,9 +119,9 @@ impl TimelineBuilder {
         let buckets = match known.entry(initiator) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(_) if is_full => beyond,
-            Entry::Vacant(new) => new.insert(Buckets::new()),
+            Entry::Vacant(new) => new.insert(Buckets::default()),
         };
-        *buckets.entry(bucket).or_default() += count;
+        buckets.add(bucket, count);
     }
 
     /// Makes room for a longer span; what was counted goes to the bucket in which its own one began.
@@ -116,8 +135,8 @@ impl TimelineBuilder {
             Timestamp(self.start.0.saturating_add(begun)).since(wider.start) / wider.bucket_ns
         };
         let moved = |buckets: &mut Buckets| {
-            for (bucket, count) in std::mem::take(buckets) {
-                *buckets.entry(place(bucket)).or_default() += count;
+            for (bucket, count) in std::mem::take(buckets).filled() {
+                buckets.add(place(bucket), count);
             }
         };
         let mut rules = std::mem::take(&mut self.rules);
@@ -134,8 +153,8 @@ impl TimelineBuilder {
         for (rule, (known, beyond)) in self.rules {
             let known = known.into_iter().map(|(initiator, buckets)| (Some(initiator), buckets));
             for (initiator, buckets) in known.chain([(None, beyond)]) {
+                let buckets = buckets.filled();
                 if !buckets.is_empty() {
-                    let buckets = buckets.into_iter().collect();
                     series.push(Series { rule: rule.clone(), initiator, buckets });
                 }
             }
@@ -193,6 +212,17 @@ mod tests {
         timeline.widen(Timestamp(0), Timestamp(3_600 * SECOND));
         timeline.add("a", a, Timestamp(3_599 * SECOND), 1);
         assert_eq!(timeline.build().series[0].buckets, [(0, 10), (119, 1)]);
+    }
+
+    #[test]
+    fn a_finding_beyond_the_end_widens_the_span() {
+        let mut timeline = TimelineBuilder::new(Timestamp(0), Timestamp(10 * SECOND));
+        let a = IpAddr::from([10, 0, 0, 1]);
+        timeline.add("a", a, Timestamp(9 * SECOND), 1);
+        timeline.add("a", a, Timestamp(i64::MAX), 1);
+        let buckets = &timeline.build().series[0].buckets;
+        assert_eq!(buckets[0], (0, 1));
+        assert!(buckets[1].0 <= BUCKETS_MAX && buckets[1].1 == 1, "{buckets:?}");
     }
 
     #[test]

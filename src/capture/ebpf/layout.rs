@@ -6,7 +6,7 @@ use crate::packet::{EncapId, FlowKey, Transport};
 pub(super) const KEY_LEN: usize = 48;
 
 /// Bytes of a `struct flow`.
-pub(super) const FLOW_LEN: usize = 152;
+pub(super) const FLOW_LEN: usize = 160;
 
 /// Bytes of a `struct frame_record` in front of its frame.
 pub(super) const FRAME_RECORD_LEN: usize = 40;
@@ -17,8 +17,12 @@ pub(super) const ORDERS_MAX: usize = 32;
 /// Bytes of a `struct order`.
 pub(super) const ORDER_LEN: usize = 80;
 
-/// A flow's key as the kernel's map has it: compared, never read but for its parts below.
+/// A flow's key as the kernel's maps have it: compared, never read but for its parts below. That of an entry in
+/// the second map is marked so ([`mark_more`]): a flow may have one in both.
 pub(super) type KernelKey = [u8; KEY_LEN];
+
+/// Where a key says that its entry is in the second map.
+const IN_MORE_AT: usize = 46;
 
 /// Sums since the kernel made an entry, by side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -127,9 +131,8 @@ impl Reader<'_> {
         u64::from_ne_bytes(self.take())
     }
 
-    fn sums(&mut self) -> Sums {
-        let mut pair = || [self.u64(), self.u64()];
-        Sums { packets: pair(), bytes: pair(), lost: pair() }
+    fn u64_pair(&mut self) -> [u64; 2] {
+        [self.u64(), self.u64()]
     }
 }
 
@@ -137,14 +140,13 @@ impl KernelFlow {
     /// Reads a `struct flow`.
     pub(super) fn read(bytes: &[u8]) -> Self {
         let mut r = Reader(bytes);
-        let mut flow = Self { sums: r.sums(), before: r.sums(), ..Self::default() };
-        flow.born_ns = r.u64();
+        let mut flow = Self::default();
+        flow.sums.packets = r.u64_pair();
+        flow.sums.bytes = r.u64_pair();
         flow.last_ns = r.u64();
-        let _told = r.u64();
-        flow.isn = [r.u32(), r.u32()];
         flow.next = [r.u32(), r.u32()];
-        flow.generation = r.u32();
         flow.state = r.u32();
+        flow.generation = r.u32();
         let _muted = r.u8();
         flow.untold = r.u8() != 0;
         flow.opened = r.u8() != 0;
@@ -154,6 +156,13 @@ impl KernelFlow {
         let seen = r.u8();
         flow.merged = seen & SEEN_MERGED != 0;
         flow.ended = (seen / SEEN_END_LOST) & 3;
+        let _to_tell = r.u8();
+        flow.sums.lost = r.u64_pair();
+        flow.before =
+            Sums { packets: r.u64_pair(), bytes: r.u64_pair(), lost: r.u64_pair() };
+        flow.born_ns = r.u64();
+        let _told = r.u64();
+        flow.isn = [r.u32(), r.u32()];
         flow
     }
 }
@@ -223,6 +232,16 @@ pub(super) fn flow_key(bytes: &KernelKey) -> (FlowKey, [u16; 2], u32) {
         FlowKey::v4((v4(low), ports[0]), (v4(high), ports[1]), transport, EncapId(0))
     };
     (key, vlans, ifindex)
+}
+
+/// Marks the key of an entry in the second map of flows.
+pub(super) fn mark_more(key: &mut KernelKey) {
+    key[IN_MORE_AT] = 1;
+}
+
+/// Tells whether a key is that of an entry in the second map of flows.
+pub(super) fn is_in_more(key: &KernelKey) -> bool {
+    key[IN_MORE_AT] != 0
 }
 
 /// Returns the transport of a key of the program.

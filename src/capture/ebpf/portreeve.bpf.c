@@ -20,13 +20,32 @@ const volatile u32 ignore_vlan = 0;
 const volatile u32 tunnel_ports[16] = {};
 const volatile u64 wake_len = 256 << 10;
 const volatile u64 udp_idle_ns = 180000000000ULL;
+const volatile u32 has_more = 1;
 
+/* The commonest flows, few enough for a look-up to find its bucket in a cache. */
+struct {
+	uint_of(type, MAP_HASH);
+	uint_of(max_entries, 16384);
+	type_of(key, struct flow_key);
+	type_of(value, struct flow);
+} flows SEC(".maps");
+
+/* Those that found no room there. A flow may get an entry in both, by two CPUs at one time: each is counted for
+ * itself, and what is asked of the flow is asked of the first one, where every later packet goes. */
 struct {
 	uint_of(type, MAP_HASH);
 	uint_of(max_entries, 131072);
 	type_of(key, struct flow_key);
 	type_of(value, struct flow);
-} flows SEC(".maps");
+} more SEC(".maps");
+
+/* Entries ever made in `more`. */
+struct {
+	uint_of(type, MAP_ARRAY);
+	uint_of(max_entries, 1);
+	type_of(key, u32);
+	type_of(value, u64);
+} more_made SEC(".maps");
 
 struct {
 	uint_of(type, MAP_RINGBUF);
@@ -403,7 +422,11 @@ INLINE int hand_up_uncounted(struct __sk_buff *skb, struct packet *packet)
 /* Another connection opens on the key. */
 INLINE void begin_generation(struct flow *flow, u64 now)
 {
-	flow->before = flow->sums;
+	for (int side = 0; side < 2; side++) {
+		flow->before.packets[side] = flow->packets[side];
+		flow->before.bytes[side] = flow->bytes[side];
+		flow->before.lost[side] = flow->lost[side];
+	}
 	flow->born_ns = now;
 	flow->generation++;
 	flow->muted = 0;
@@ -433,6 +456,13 @@ INLINE void see_opening(struct flow *flow, const struct packet *packet, int is_n
 	flow->isn_known |= own;
 }
 
+INLINE struct flow *find_flow(struct flow_key *key)
+{
+	struct flow *flow = map_lookup(&flows, key);
+
+	return !flow && has_more ? map_lookup(&more, key) : flow;
+}
+
 /* Makes a flow's entry. Returns nothing when there is no room. */
 static __attribute__((noinline)) struct flow *make_flow(struct flow_key *key, struct packet *packet)
 {
@@ -448,14 +478,26 @@ static __attribute__((noinline)) struct flow *make_flow(struct flow_key *key, st
 	flow->last_ns = packet->now;
 	flow->untold = 1;
 	flow->opened = key->transport == UDP || (packet->flags & SYN) != 0;
+	flow->in_more = 0;
 	map_update(&flows, key, flow, BPF_NOEXIST);
-	return map_lookup(&flows, key);
+	struct flow *made = map_lookup(&flows, key);
+
+	if (made || !has_more)
+		return made;
+	flow->in_more = 1;
+	if (map_update(&more, key, flow, BPF_NOEXIST) == 0) {
+		u64 *count = map_lookup(&more_made, &zero);
+
+		if (count)
+			__sync_fetch_and_add(count, 1);
+	}
+	return map_lookup(&more, key);
 }
 
 /* Puts the flow's sums into the ring, if they changed since they were last there. */
 INLINE int tell_counts(struct flow_key *key, struct flow *flow)
 {
-	u64 counted = flow->sums.packets[0] + flow->sums.packets[1];
+	u64 counted = flow->packets[0] + flow->packets[1];
 	struct counts_record *record;
 
 	if (counted == flow->told) {
@@ -468,6 +510,7 @@ INLINE int tell_counts(struct flow_key *key, struct flow *flow)
 	record->kind = RECORD_COUNTS;
 	record->zero = 0;
 	record->key = *key;
+	record->key.in_more = flow->in_more;
 	record->flow = *flow;
 	flow->told = counted;
 	flow->to_tell = 0;
@@ -481,12 +524,12 @@ INLINE void count(struct __sk_buff *skb, struct flow *flow, const struct packet 
 	u32 side = packet->side & 1, own = 1 << side;
 	u32 next = packet->seq + packet->payload_len + !!(packet->flags & SYN) + !!(packet->flags & FIN);
 
-	__sync_fetch_and_add(&flow->sums.packets[side], packet->packets);
-	__sync_fetch_and_add(&flow->sums.bytes[side], skb->len + tag_len(skb) + packet->headers_len);
+	__sync_fetch_and_add(&flow->packets[side], packet->packets);
+	__sync_fetch_and_add(&flow->bytes[side], skb->len + tag_len(skb) + packet->headers_len);
 	if (packet->packets > 1)
 		flow->seen |= SEEN_MERGED;
 	if (is_lost)
-		__sync_fetch_and_add(&flow->sums.lost[side], packet->packets);
+		__sync_fetch_and_add(&flow->lost[side], packet->packets);
 	if (!(packet->flags & RST) && (!(flow->next_known & own) || (s32)(next - flow->next[side]) > 0)) {
 		flow->next[side] = next;
 		flow->next_known |= own;
@@ -507,7 +550,7 @@ INLINE int handle(struct __sk_buff *skb, int is_ip)
 	packet.is_ip = is_ip;
 	if (!read_key(skb, is_ip, &key, &packet))
 		return hand_up_uncounted(skb, &packet);
-	flow = map_lookup(&flows, &key);
+	flow = find_flow(&key);
 	if (!flow) {
 		flow = make_flow(&key, &packet);
 		is_new = 1;
@@ -577,7 +620,10 @@ static __attribute__((noinline)) int carry_out(struct order *order)
 
 	if (!order)
 		return 0;
-	flow = map_lookup(&flows, &order->key);
+	u32 in_more = order->key.in_more;
+
+	order->key.in_more = 0;
+	flow = in_more ? map_lookup(&more, &order->key) : find_flow(&order->key);
 	if (!flow)
 		return 0;
 	switch (order->what) {
@@ -597,7 +643,10 @@ static __attribute__((noinline)) int carry_out(struct order *order)
 	case ORDER_BURY:
 		if (__sync_val_compare_and_swap(&flow->state, DYING, GONE) != DYING)
 			return 0;
-		map_delete(&flows, &order->key);
+		if (flow->in_more)
+			map_delete(&more, &order->key);
+		else
+			map_delete(&flows, &order->key);
 		return 1;
 	}
 	return 0;

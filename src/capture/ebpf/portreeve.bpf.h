@@ -36,7 +36,7 @@ struct __sk_buff {
 	u32 gso_size;
 };
 
-enum { MAP_HASH = 1, MAP_PERCPU_ARRAY = 6, MAP_RINGBUF = 27 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_RINGBUF = 27 };
 enum { BPF_NOEXIST = 1, BPF_EXIST = 2 };
 enum { RB_NO_WAKEUP = 1, RB_FORCE_WAKEUP = 2, RB_AVAIL_DATA = 0 };
 
@@ -63,7 +63,8 @@ struct flow_key {
 	u32 ifindex;
 	u8 transport;
 	u8 v6;
-	u16 zero;
+	u8 in_more; /* which map an entry is in, for the loader; 0 in both maps */
+	u8 zero;
 };
 
 /* Sums since the entry was made, by side. Never reset: the reader takes differences. */
@@ -75,25 +76,30 @@ struct sums {
 
 enum { LIVE, DYING, GONE };
 
-/* What is known of a flow. Packets that were handed up are not counted here: the reader counts them. */
+/* What is known of a flow. Packets that were handed up are not counted here: the reader counts them. What a counted
+ * packet needs comes first: with the key in front of it, it lies in two cache lines. */
 struct flow {
-	struct sums sums;
+	u64 packets[2];
+	u64 bytes[2];
+	u64 last_ns;    /* its last packet, handed up or not */
+	u32 next[2];    /* the sequence number after the last counted packet */
+	u32 state;
+	u32 generation; /* connections that opened on this key */
+	u8 muted;       /* nothing more is to be learned of this connection */
+	u8 untold;      /* no packet of this connection was handed up */
+	u8 opened;      /* its opening was seen, so it is another one than what came before */
+	u8 isn_known;   /* a bit a side */
+	u8 closed;      /* a bit a side that sent FIN; both for RST */
+	u8 next_known;
+	u8 seen;        /* two bits a side: a bare acknowledgement was handed up, a packet with payload; SEEN_… */
+	u8 to_tell;     /* the ring must tell the sums before the next frame */
+	u64 lost[2];    /* packets with payload, among those above, that could not be handed up */
 	struct sums before; /* the sums when the present connection opened */
 	u64 born_ns;        /* when it opened */
-	u64 last_ns;        /* its last packet, handed up or not */
 	u64 told;           /* packets that the ring already tells of */
 	u32 isn[2];         /* initial sequence numbers, where known */
-	u32 next[2];        /* the sequence number after the last counted packet */
-	u32 generation;     /* connections that opened on this key */
-	u32 state;
-	u8 muted;     /* nothing more is to be learned of this connection */
-	u8 untold;    /* no packet of this connection was handed up */
-	u8 opened;    /* its opening was seen, so it is another one than what came before */
-	u8 isn_known; /* a bit a side */
-	u8 closed;    /* a bit a side that sent FIN; both for RST */
-	u8 next_known;
-	u8 seen;    /* two bits a side: a bare acknowledgement was handed up, a packet with payload; SEEN_… */
-	u8 to_tell; /* the ring must tell the sums before the next frame */
+	u32 in_more;        /* which map this entry is in */
+	u32 zero;
 };
 
 /* Offload joined packets that were counted: the wire carried more of them. A bit a side whose FIN found no room
