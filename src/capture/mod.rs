@@ -145,6 +145,8 @@ pub struct FlowCount {
     pub isn: Option<u32>,
     /// The sequence number that follows the last counted packet, where it is known.
     pub next_seq: Option<u32>,
+    /// The same, also of a connection that is over: tells which of the five-tuple's connections this is.
+    pub belongs: Option<u32>,
     /// Time of the connection's first packet, as far as the kernel knows.
     pub begun: Timestamp,
     /// Time of the flow's last packet.

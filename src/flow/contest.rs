@@ -5,6 +5,7 @@
 
 use super::index::NO_FLOW;
 use super::{Flow, FlowNumber, Table, UDP_IDLE_NS, tag_of};
+use crate::capture::FlowCount;
 use crate::packet::{Packet, TcpFlags, Transport};
 
 impl Table {
@@ -67,6 +68,15 @@ impl Table {
                 }
             }
         }
+    }
+
+    /// Decides which connection of a known five-tuple a kernel counted for: the one beside the known one where the
+    /// numbers fit that better. A kernel takes a forged opening for another connection, too: it cannot decide.
+    pub(super) fn counted_in(&self, known: FlowNumber, count: &FlowCount) -> FlowNumber {
+        let flow = self.flow(known);
+        let Some(next) = count.belongs.filter(|_| flow.tentative != NO_FLOW) else { return known };
+        let gap = |number| self.flow(number).tcp.gap(count.side, next);
+        if gap(flow.tentative) < gap(known) { flow.tentative } else { known }
     }
 
     /// A SYN or SYN/ACK on a known five-tuple: a repetition, an answer, or another connection.

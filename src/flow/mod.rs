@@ -312,7 +312,7 @@ impl Table {
         let number = match self.find(packet.hash, &packet.key) {
             None => self.begin(packet),
             Some(known) if count.opens => self.succeed(known, packet),
-            Some(known) => known,
+            Some(known) => self.counted_in(known, count),
         };
         let flow = self.flow_mut(number);
         flow.packets[packet.side.index()] += count.packets;

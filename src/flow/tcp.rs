@@ -155,6 +155,12 @@ impl Tcp {
         if completes { Step::Established } else { Step::Ordinary }
     }
 
+    /// Returns how far a number is from where a side goes on; the largest one where that is unknown.
+    pub fn gap(&self, side: Side, next: u32) -> u32 {
+        let side = self.side(side);
+        if side.done.has(Done::SEQ) { apart(next, side.next) } else { u32::MAX }
+    }
+
     /// Learns of a side's packets that were counted elsewhere: its initial number where that is known,
     /// and the number that follows.
     pub fn counted(&mut self, side: Side, isn: Option<u32>, next: Option<u32>) {

@@ -236,6 +236,7 @@ fn count_of(packet: &Packet, packets: u64) -> FlowCount {
         opens: false,
         isn: None,
         next_seq: None,
+        belongs: None,
         begun: Timestamp(0),
         last: Timestamp(77),
     }
@@ -253,6 +254,20 @@ fn counts_from_a_kernel_add_to_the_flow_and_move_its_window() {
     let reset = tcp(CLIENT, SERVER, RST, far, 0, 0);
     table.packet(&reset);
     assert!(table.flow(numbers[0]).tcp.is_over(), "the reset lies in the window");
+}
+
+#[test]
+fn counts_go_to_the_connection_whose_numbers_they_fit() {
+    let (mut table, numbers) = table_of(&handshake(1000));
+    let opening = tcp(CLIENT, SERVER, SYN, 4000, 0, 0);
+    let beside = table.packet(&opening).0;
+    assert_ne!(beside, numbers[0]);
+    let ack = tcp(CLIENT, SERVER, ACK, 0, 0, 0);
+    let of = |belongs| FlowCount { belongs, ..count_of(&ack, 1) };
+    assert_eq!(table.count(&ack, &of(Some(4001))), beside);
+    assert_eq!(table.count(&ack, &of(Some(4300))), beside);
+    assert_eq!(table.count(&ack, &of(Some(1300))), numbers[0]);
+    assert_eq!(table.count(&ack, &of(None)), numbers[0]);
 }
 
 #[test]

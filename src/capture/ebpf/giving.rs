@@ -162,6 +162,8 @@ impl Giving {
             let Difference { side, packets, bytes, lost, opens, is_former } = difference;
             let known = |bits: u8| !is_former && bits >> side & 1 == 1;
             let last = if is_former { born } else { last };
+            let next_seq = known(flow.next_known).then_some(flow.next[side]);
+            let former_seq = (flow.former_known >> side & 1 == 1).then_some(flow.former_next[side]);
             watched[index].count(packets, born.min(last), last);
             let count = FlowCount {
                 key: tuple,
@@ -175,7 +177,8 @@ impl Giving {
                 ended: if is_former { 0 } else { flow.ended },
                 opens,
                 isn: known(flow.isn_known).then_some(flow.isn[side]),
-                next_seq: known(flow.next_known).then_some(flow.next[side]),
+                next_seq,
+                belongs: if is_former { former_seq } else { next_seq },
                 begun: born,
                 last,
             };

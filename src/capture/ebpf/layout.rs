@@ -41,6 +41,10 @@ pub(super) struct KernelFlow {
     pub(super) born_ns: u64,
     pub(super) last_ns: u64,
     pub(super) isn: [u32; 2],
+    /// `next` of the connection before the present one.
+    pub(super) former_next: [u32; 2],
+    /// A bit a side.
+    pub(super) former_known: u8,
     pub(super) next: [u32; 2],
     pub(super) generation: u32,
     pub(super) state: u32,
@@ -158,11 +162,12 @@ impl KernelFlow {
         flow.ended = (seen / SEEN_END_LOST) & 3;
         let _to_tell = r.u8();
         flow.sums.lost = r.u64_pair();
-        flow.before =
-            Sums { packets: r.u64_pair(), bytes: r.u64_pair(), lost: r.u64_pair() };
+        flow.before = Sums { packets: r.u64_pair(), bytes: r.u64_pair(), lost: r.u64_pair() };
         flow.born_ns = r.u64();
-        let _told = r.u64();
+        let _told = r.u32();
         flow.isn = [r.u32(), r.u32()];
+        flow.former_next = [r.u32(), r.u32()];
+        flow.former_known = r.u8();
         flow
     }
 }

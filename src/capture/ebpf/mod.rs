@@ -351,9 +351,12 @@ impl Ebpf {
     /// Has the program carry out orders, many at a time; returns those that it did. What fails is asked for again.
     fn carry_out<'o>(&self, orders: &'o [(Order, KernelKey)]) -> Vec<&'o (Order, KernelKey)> {
         let mut done = Vec::new();
+        let mut packet = Vec::with_capacity(ORDERS_MAX * layout::ORDER_LEN);
         for some in orders.chunks(ORDERS_MAX) {
-            let packet: Vec<u8> =
-                some.iter().flat_map(|(order, key)| layout::order_bytes(*order, key)).collect();
+            packet.clear();
+            for (order, key) in some {
+                packet.extend_from_slice(&layout::order_bytes(*order, key));
+            }
             let answer = sys::run(self.order_program.as_fd(), &packet).unwrap_or(0);
             done.extend(
                 some.iter()

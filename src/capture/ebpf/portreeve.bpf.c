@@ -427,6 +427,9 @@ INLINE void begin_generation(struct flow *flow, u64 now)
 		flow->before.bytes[side] = flow->bytes[side];
 		flow->before.lost[side] = flow->lost[side];
 	}
+	flow->former_next[0] = flow->next[0];
+	flow->former_next[1] = flow->next[1];
+	flow->former_known = flow->next_known;
 	flow->born_ns = now;
 	flow->generation++;
 	flow->muted = 0;
@@ -497,7 +500,7 @@ static __attribute__((noinline)) struct flow *make_flow(struct flow_key *key, st
 /* Puts the flow's sums into the ring, if they changed since they were last there. */
 INLINE int tell_counts(struct flow_key *key, struct flow *flow)
 {
-	u64 counted = flow->packets[0] + flow->packets[1];
+	u32 counted = flow->packets[0] + flow->packets[1];
 	struct counts_record *record;
 
 	if (counted == flow->told) {

@@ -96,10 +96,12 @@ struct flow {
 	u64 lost[2];    /* packets with payload, among those above, that could not be handed up */
 	struct sums before; /* the sums when the present connection opened */
 	u64 born_ns;        /* when it opened */
-	u64 told;           /* packets that the ring already tells of */
+	u32 told;           /* packets that the ring already tells of, the lower bits */
 	u32 isn[2];         /* initial sequence numbers, where known */
-	u32 in_more;        /* which map this entry is in */
-	u32 zero;
+	u32 former_next[2]; /* `next` of the connection before */
+	u8 former_known;
+	u8 in_more;         /* which map this entry is in */
+	u16 zero;
 };
 
 /* Offload joined packets that were counted: the wire carried more of them. A bit a side whose FIN found no room
