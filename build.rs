@@ -10,7 +10,9 @@ const DIR: &str = "src/capture/ebpf";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    for file in ["portreeve.bpf.c", "portreeve.bpf.h", "portreeve.bpf.o"] {
+    for file in
+        ["portreeve.bpf.c", "portreeve.bpf.h", "headers.bpf.h", "tables.bpf.h", "portreeve.bpf.o"]
+    {
         println!("cargo:rerun-if-changed={DIR}/{file}");
     }
     println!("cargo:rerun-if-env-changed=CLANG");

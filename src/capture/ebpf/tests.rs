@@ -15,6 +15,8 @@ fn the_prebuilt_object_was_built_from_the_source_in_the_tree() {
     let mut hash = Sha256::new();
     hash.update(include_bytes!("portreeve.bpf.c"));
     hash.update(include_bytes!("portreeve.bpf.h"));
+    hash.update(include_bytes!("headers.bpf.h"));
+    hash.update(include_bytes!("tables.bpf.h"));
     let mut hex = String::new();
     for byte in hash.finalize() {
         write!(hex, "{byte:02x}").unwrap();
