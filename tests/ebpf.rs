@@ -590,7 +590,7 @@ fn the_loopback_counts_each_packet_once() {
 #[test]
 fn a_full_table_of_flows_loses_nothing_and_is_told() {
     in_lab("a_full_table_of_flows_loses_nothing_and_is_told", |inside| {
-        let options = Options { flows_max: 64, slots: 1, ..Options::default() };
+        let options = Options { flows_max: 64, ..Options::default() };
         let watch = watch(&["here"], &options);
         let mut peer = inside.peer(
             r"
@@ -618,20 +618,20 @@ print('done')
 /// With few entries closed connections are forgotten within seconds.
 #[test]
 fn forgotten_flows_make_room_and_lose_no_count() {
-    forget("forgotten_flows_make_room_and_lose_no_count", 1, 64);
+    forget("forgotten_flows_make_room_and_lose_no_count", 64, 64);
 }
 
-/// There is no room for all without both tables.
+/// There is no room for all without the second table.
 #[test]
-fn flows_of_both_tables_are_forgotten_and_lose_no_count() {
-    forget("flows_of_both_tables_are_forgotten_and_lose_no_count", 256, 24);
+fn flows_of_the_second_table_are_forgotten_and_lose_no_count() {
+    forget("flows_of_the_second_table_are_forgotten_and_lose_no_count", 8, 72);
 }
 
 /// Has more connections than entries come and go, beside a long one.
-fn forget(name: &str, slots: u32, flows_max: u32) {
+fn forget(name: &str, flows_near: u32, flows_max: u32) {
     in_lab(name, |inside| {
         let dump = Dump::start();
-        let options = Options { flows_max, slots, ..Options::default() };
+        let options = Options { flows_max, flows_near, ..Options::default() };
         let watch = watch(&["here"], &options);
         serve(19999, OPAQUE);
         let program = format!(

@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn silence_ends_an_entry_and_pressure_ends_it_sooner() {
-        let flow = |closed| KernelFlow { last_ns: 5, closed, state: LIVE, ..KernelFlow::default() };
+        let flow = |closed| KernelFlow { last_ns: 5, closed, ..KernelFlow::default() };
         let second = 1_000_000_000;
         assert!(is_idle(&flow(3), false, 11 * second, Pressure::None));
         assert!(!is_idle(&flow(1), false, 500 * second, Pressure::None));

@@ -18,11 +18,11 @@ pub(super) const ORDERS_MAX: usize = 32;
 pub(super) const ORDER_LEN: usize = 80;
 
 /// A flow's key as the kernel's maps have it: compared, never read but for its parts below. That of an entry in
-/// the hash map is marked so ([`mark_hashed`]): a flow may have one in both.
+/// the second map is marked so ([`mark_more`]): a flow may have one in both.
 pub(super) type KernelKey = [u8; KEY_LEN];
 
-/// Where a key says that its entry is in the hash map.
-const IN_HASH_AT: usize = 46;
+/// Where a key says that its entry is in the second map.
+const IN_MORE_AT: usize = 46;
 
 /// Sums since the kernel made an entry, by side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,18 +69,10 @@ const SEEN_MERGED: u8 = 16;
 const SEEN_END_LOST: u8 = 32;
 
 /// A flow that the program counts.
-pub(super) const LIVE: u32 = 1;
+pub(super) const LIVE: u32 = 0;
 
 /// A flow about to be deleted, which counts no more.
-pub(super) const DYING: u32 = 2;
-
-/// Words of 8 bytes of a `struct slot`: a key, its flow, and nothing.
-pub(super) const SLOT_WORDS: usize = 32;
-
-/// Where the key ends in it, where the flow ends, and which word begins with the flow's state.
-pub(super) const SLOT_KEY_WORDS: usize = KEY_LEN / 8;
-pub(super) const SLOT_FLOW_WORDS: usize = FLOW_LEN / 8;
-pub(super) const SLOT_STATE_WORD: usize = SLOT_KEY_WORDS + 6;
+pub(super) const DYING: u32 = 1;
 
 /// What the ring holds.
 pub(super) enum Record<'a> {
@@ -247,14 +239,14 @@ pub(super) fn flow_key(bytes: &KernelKey) -> (FlowKey, [u16; 2], u32) {
     (key, vlans, ifindex)
 }
 
-/// Marks the key of an entry in the hash map.
-pub(super) fn mark_hashed(key: &mut KernelKey) {
-    key[IN_HASH_AT] = 1;
+/// Marks the key of an entry in the second map of flows.
+pub(super) fn mark_more(key: &mut KernelKey) {
+    key[IN_MORE_AT] = 1;
 }
 
-/// Tells whether a key is that of an entry in the hash map.
-pub(super) fn is_hashed(key: &KernelKey) -> bool {
-    key[IN_HASH_AT] != 0
+/// Tells whether a key is that of an entry in the second map of flows.
+pub(super) fn is_in_more(key: &KernelKey) -> bool {
+    key[IN_MORE_AT] != 0
 }
 
 /// Returns the transport of a key of the program.

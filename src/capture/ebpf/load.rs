@@ -1,8 +1,7 @@
 //! Loads the program and attaches it. Nothing is pinned: TCX links end with the process; filters of
 //! clsact, which do not, are removed at the end, or at the next start.
 
-use std::hash::{BuildHasher, RandomState};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
 use aya::programs::tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions};
@@ -25,9 +24,6 @@ const ORDER: &str = "portreeve_order";
 /// UDP ports of tunnels that the program has room for.
 pub(super) const TUNNEL_PORTS_MAX: usize = 16;
 
-/// Places that flows have at most: 16 GiB of them.
-const SLOTS_MAX: u32 = 1 << 26;
-
 /// Bytes that the ring has at least: two of the largest frames that offload makes, in pages.
 const RING_LEN_MIN: u32 = 1 << 18;
 
@@ -49,9 +45,9 @@ pub(super) struct Loaded {
 /// The kernel's tables of flows.
 pub(super) struct Tables {
     /// What most flows are in.
-    pub(super) slots: sys::Slots,
-    /// Those whose place was taken.
-    pub(super) hash: MapData,
+    pub(super) flows: MapData,
+    /// Those that found no room there.
+    pub(super) more: MapData,
     /// Entries ever made there.
     made: Array<MapData, u64>,
     /// Entries deleted there.
@@ -59,8 +55,8 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Tells whether the hash map holds anything.
-    pub(super) fn uses_hash(&self) -> bool {
+    /// Tells whether the second table holds anything.
+    pub(super) fn uses_more(&self) -> bool {
         self.made.get(&0, 0).map_or(true, |made| made > self.buried)
     }
 }
@@ -78,17 +74,15 @@ pub(super) fn load(options: &Options) -> Result<Loaded> {
     let ring_len = options.ring_len.clamp(RING_LEN_MIN, RING_LEN_MAX).next_power_of_two();
     let ignore_vlan = u32::from(options.ignore_vlan);
     let snaplen = options.snaplen.unwrap_or(u32::MAX).max(1);
-    let slots = options.slots.clamp(1, SLOTS_MAX).next_power_of_two();
     let mut object = EbpfLoader::new()
         .override_global("copy_max", &snaplen, true)
         .override_global("ignore_vlan", &ignore_vlan, true)
         .override_global("tunnel_ports", &tunnel_ports, true)
         .override_global("wake_len", &(u64::from(ring_len) / 4).min(super::WAKE_LEN), true)
         .override_global("udp_idle_ns", &super::UDP_IDLE_NS, true)
-        .override_global("slots_mask", &(slots - 1), true)
-        .override_global("slots_seed", &RandomState::new().hash_one(slots), true)
-        .map_max_entries("slots", slots)
-        .map_max_entries("flows", options.flows_max)
+        .override_global("has_more", &u32::from(options.flows_max > options.flows_near), true)
+        .map_max_entries("flows", options.flows_max.min(options.flows_near))
+        .map_max_entries("more", options.flows_max.saturating_sub(options.flows_near).max(1))
         .map_max_entries("ring", ring_len)
         .load(OBJECT)
         .map_err(|error| failed("cannot load the eBPF program", &error))?;
@@ -97,7 +91,7 @@ pub(super) fn load(options: &Options) -> Result<Loaded> {
             .load()
             .map_err(|error| failed("the kernel refuses the eBPF program", &error))?;
     }
-    let tables = tables(&mut object, slots)?;
+    let tables = tables(&mut object)?;
     let ring = object.take_map("ring").ok_or_else(not_ours)?;
     let losses = object.take_map("losses").ok_or_else(not_ours)?;
     Ok(Loaded {
@@ -111,14 +105,12 @@ pub(super) fn load(options: &Options) -> Result<Loaded> {
 }
 
 /// Takes the tables of flows out of the loaded program.
-fn tables(object: &mut Object, slots: u32) -> Result<Tables> {
-    let Some(Map::Array(array)) = object.take_map("slots") else { return Err(not_ours()) };
-    let slots = sys::Slots::map(array.fd().as_fd(), slots as usize)
-        .map_err(|error| failed("cannot map the table of flows", &error))?;
-    let Some(Map::HashMap(hash)) = object.take_map("flows") else { return Err(not_ours()) };
-    let made = object.take_map("flows_made").ok_or_else(not_ours)?;
+fn tables(object: &mut Object) -> Result<Tables> {
+    let Some(Map::HashMap(flows)) = object.take_map("flows") else { return Err(not_ours()) };
+    let Some(Map::HashMap(more)) = object.take_map("more") else { return Err(not_ours()) };
+    let made = object.take_map("more_made").ok_or_else(not_ours)?;
     let made = Array::try_from(made).map_err(|error| failed("no count of flows", &error))?;
-    Ok(Tables { slots, hash, made, buried: 0 })
+    Ok(Tables { flows, more, made, buried: 0 })
 }
 
 impl Loaded {
@@ -193,7 +185,7 @@ impl Loaded {
     /// Returns the entry that takes orders.
     pub(super) fn order_program(&mut self) -> Result<OwnedFd> {
         let fd = program(&mut self.object, ORDER)?.fd().map_err(|_| not_ours())?;
-        let fd = fd.as_fd().try_clone_to_owned();
+        let fd = std::os::fd::AsFd::as_fd(fd).try_clone_to_owned();
         fd.map_err(|error| failed("no file descriptor is left", &error))
     }
 }

@@ -89,10 +89,11 @@ pub struct Options {
     pub snaplen: Option<u32>,
     /// Makes the interfaces promiscuous.
     pub promiscuous: bool,
-    /// Flows that the kernel's hash map holds; packets of more are handed up. 256 bytes each.
+    /// Flows that the kernel counts at one time; packets of more are handed up. 250 bytes each.
     pub flows_max: u32,
-    /// Places beside these, 256 bytes each, a power of two: a flow whose own place is not taken is found there sooner.
-    pub slots: u32,
+    /// How many of them the first of the kernel's two tables takes. Its buckets, 16 bytes each, stay in a core's cache
+    /// so; in one table for all a look-up waits longer for its bucket than for all else.
+    pub flows_near: u32,
     /// Bytes of the ring buffer, rounded up to a power of two: what user space may lag behind.
     pub ring_len: u32,
     /// Leaves VLAN ids out of the key; must be as for decoding.
@@ -112,7 +113,7 @@ impl Default for Options {
             snaplen: None,
             promiscuous: true,
             flows_max: 1 << 17,
-            slots: 1 << 14,
+            flows_near: 1 << 14,
             ring_len: 32 << 20,
             ignore_vlan: false,
             tunnel_ports: TUNNEL_PORTS.to_vec(),
@@ -202,7 +203,7 @@ impl Ebpf {
             swept_ns: sys::monotonic_ns(),
             has_more: true,
             phase: Phase::Watching,
-            flows_max: options.flows_max as usize + options.slots as usize,
+            flows_max: options.flows_max as usize,
             pressure: Pressure::None,
             promiscuous: options.promiscuous,
             attach: options.attach,
@@ -313,16 +314,14 @@ impl Ebpf {
             }
         };
         let tables = &loaded.tables;
-        tables.slots.read(&mut take);
-        if tables.uses_hash() {
-            let read = batches.read(tables.hash.fd().as_fd(), |mut key, flow| {
-                layout::mark_hashed(&mut key);
+        let mut read = batches.read(tables.flows.fd().as_fd(), &mut take);
+        if read.is_ok() && tables.uses_more() {
+            read = batches.read(tables.more.fd().as_fd(), |mut key, flow| {
+                layout::mark_more(&mut key);
                 take(key, flow);
             });
-            read.map_err(|error| {
-                Error::about("eBPF", format!("cannot read the counters: {error}"))
-            })?;
         }
+        read.map_err(|error| Error::about("eBPF", format!("cannot read the counters: {error}")))?;
         // The order of a map is none; connections on one key follow each other.
         snapshot.flows.sort_unstable_by_key(|(_, flow)| flow.born_ns);
         // It belongs behind the frames of the time that the reading took: what is new in them was told
@@ -343,7 +342,7 @@ impl Ebpf {
         for (order, key) in self.carry_out(&orders) {
             if matches!(order, Order::Bury) {
                 self.giving.forget(key);
-                self.loaded.tables.buried += u64::from(layout::is_hashed(key));
+                self.loaded.tables.buried += u64::from(layout::is_in_more(key));
             }
         }
         self.muted.retain(|_, muted_ns| muted_ns.saturating_add(MUTED_NS) > snapshot.time_ns);

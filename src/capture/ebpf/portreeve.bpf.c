@@ -170,7 +170,7 @@ INLINE int tell_counts(struct flow_key *key, struct flow *flow)
 	record->kind = RECORD_COUNTS;
 	record->zero = 0;
 	record->key = *key;
-	record->key.in_hash = flow->in_hash;
+	record->key.in_more = flow->in_more;
 	record->flow = *flow;
 	flow->told = counted;
 	flow->to_tell = 0;
@@ -194,14 +194,6 @@ INLINE void count(struct __sk_buff *skb, struct flow *flow, const struct packet 
 		flow->next[side] = next;
 		flow->next_known |= own;
 	}
-}
-
-/* Has a dying entry count again. Returns 0 where it is too late, and the place another flow's perhaps. */
-INLINE int revive(struct flow *flow, struct flow_key *key)
-{
-	u32 state = __sync_val_compare_and_swap(&flow->state, DYING, LIVE);
-
-	return state == DYING || (state == LIVE && (flow->in_hash || find_near(key)));
 }
 
 INLINE int handle(struct __sk_buff *skb, int is_ip)
@@ -231,7 +223,7 @@ INLINE int handle(struct __sk_buff *skb, int is_ip)
 		/* The entry is about to be deleted, and must not count: unless there is no other way. */
 		if (hand_up(skb, &packet))
 			return NEXT;
-		if (!revive(flow, &key)) {
+		if (__sync_val_compare_and_swap(&flow->state, DYING, LIVE) == GONE) {
 			add_loss(skb->ifindex, packet.packets, 0);
 			return NEXT;
 		}
@@ -288,13 +280,13 @@ static __attribute__((noinline)) int carry_out(struct order *order)
 
 	if (!order)
 		return 0;
-	u32 in_hash = order->key.in_hash;
+	u32 in_more = order->key.in_more;
 
 	/* A verdict is about the flow, all else about an entry. */
-	order->key.in_hash = 0;
-	flow = in_hash ? 0 : find_near(&order->key);
-	if (!flow && (in_hash || order->what == ORDER_MUTE || order->what == ORDER_UNMUTE))
-		flow = map_lookup(&flows, &order->key);
+	order->key.in_more = 0;
+	flow = in_more ? 0 : map_lookup(&flows, &order->key);
+	if (!flow && (in_more || order->what == ORDER_MUTE || order->what == ORDER_UNMUTE))
+		flow = map_lookup(&more, &order->key);
 	if (!flow)
 		return 0;
 	switch (order->what) {
@@ -314,10 +306,10 @@ static __attribute__((noinline)) int carry_out(struct order *order)
 	case ORDER_BURY:
 		if (__sync_val_compare_and_swap(&flow->state, DYING, GONE) != DYING)
 			return 0;
-		if (in_hash)
-			map_delete(&flows, &order->key);
+		if (in_more)
+			map_delete(&more, &order->key);
 		else
-			__sync_val_compare_and_swap(&flow->state, GONE, FREE);
+			map_delete(&flows, &order->key);
 		return 1;
 	}
 	return 0;

@@ -38,7 +38,6 @@ struct __sk_buff {
 
 enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_RINGBUF = 27 };
 enum { BPF_NOEXIST = 1, BPF_EXIST = 2 };
-enum { BPF_F_MMAPABLE = 1 << 10 };
 enum { RB_NO_WAKEUP = 1, RB_FORCE_WAKEUP = 2, RB_AVAIL_DATA = 0 };
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
@@ -64,9 +63,9 @@ struct flow_key {
 	u32 ifindex;
 	u8 transport;
 	u8 v6;
-	u8 in_hash; /* which map an entry is in, for the loader; 0 in both maps */
+	u8 in_more; /* which map an entry is in, for the loader; 0 in both maps */
 	u8 zero;
-} __attribute__((aligned(8)));
+};
 
 /* Sums since the entry was made, by side. Never reset: the reader takes differences. */
 struct sums {
@@ -75,8 +74,7 @@ struct sums {
 	u64 lost[2]; /* packets with payload, among those above, that could not be handed up */
 };
 
-/* Nobody's; counted in; about to be deleted; deleted; being made. */
-enum { FREE, LIVE, DYING, GONE, CLAIMED };
+enum { LIVE, DYING, GONE };
 
 /* What is known of a flow. Packets that were handed up are not counted here: the reader counts them. What a counted
  * packet needs comes first: with the key in front of it, it lies in two cache lines. */
@@ -102,18 +100,8 @@ struct flow {
 	u32 isn[2];         /* initial sequence numbers, where known */
 	u32 former_next[2]; /* `next` of the connection before */
 	u8 former_known;
-	u8 in_hash;         /* which map this entry is in */
+	u8 in_more;         /* which map this entry is in */
 	u16 zero;
-};
-
-/* What follows `state`. */
-#define FLOW_REST (__builtin_offsetof(struct flow, state) + 4)
-
-/* A place for a flow. */
-struct slot {
-	struct flow_key key;
-	struct flow flow;
-	u64 zero[6];
 };
 
 /* Offload joined packets that were counted: the wire carried more of them. A bit a side whose FIN found no room

@@ -5,12 +5,8 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::layout::{
-    DYING, FLOW_LEN, KEY_LEN, KernelFlow, KernelKey, LIVE, SLOT_FLOW_WORDS, SLOT_KEY_WORDS,
-    SLOT_STATE_WORD, SLOT_WORDS,
-};
+use super::layout::{FLOW_LEN, KEY_LEN, KernelFlow, KernelKey};
 
 /// `BPF_PROG_TEST_RUN`, `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd`.
 const PROG_TEST_RUN: libc::c_long = 10;
@@ -115,63 +111,6 @@ impl Batches {
             }
             (mark, is_first) = (next_mark, false);
         }
-    }
-}
-
-/// The kernel's places for flows, read in our own memory.
-pub(super) struct Slots {
-    start: ptr::NonNull<AtomicU64>,
-    len: usize,
-}
-
-// SAFETY: shared memory of atomics, which any thread may read, and which lives as long as this.
-unsafe impl Send for Slots {}
-
-impl Slots {
-    /// Maps an array map of so many places.
-    pub(super) fn map(map: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
-        // SAFETY: a new mapping, which overlaps nothing; the kernel refuses one beyond the map.
-        let start = unsafe {
-            let (access, shared) = (libc::PROT_READ, libc::MAP_SHARED);
-            libc::mmap(ptr::null_mut(), len * SLOT_WORDS * 8, access, shared, map.as_raw_fd(), 0)
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = ptr::NonNull::new(start.cast()).ok_or_else(io::Error::last_os_error)?;
-        Ok(Self { start, len })
-    }
-
-    /// Reads all flows. What comes and goes meanwhile may be missed.
-    pub(super) fn read(&self, mut take: impl FnMut(KernelKey, KernelFlow)) {
-        // SAFETY: the mapping has so many words, is aligned to pages, and lives as long as `self`; the kernel writes
-        // to it meanwhile, as another thread does to atomics.
-        let words =
-            unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len * SLOT_WORDS) };
-        for slot in words.as_chunks::<SLOT_WORDS>().0 {
-            let state = slot[SLOT_STATE_WORD].load(Ordering::Acquire).to_ne_bytes();
-            let [a, b, c, d, ..] = state;
-            if !matches!(u32::from_ne_bytes([a, b, c, d]), LIVE | DYING) {
-                continue;
-            }
-            let (mut key, mut flow) = ([0; KEY_LEN], [0; FLOW_LEN]);
-            let (key_words, rest) = slot.split_at(SLOT_KEY_WORDS);
-            let copy = |from: &[AtomicU64], to: &mut [u8]| {
-                for (from, to) in from.iter().zip(to.as_chunks_mut::<8>().0) {
-                    *to = from.load(Ordering::Relaxed).to_ne_bytes();
-                }
-            };
-            copy(key_words, &mut key);
-            copy(&rest[..SLOT_FLOW_WORDS], &mut flow);
-            take(key, KernelFlow::read(&flow));
-        }
-    }
-}
-
-impl Drop for Slots {
-    fn drop(&mut self) {
-        // SAFETY: our own mapping, of which nobody holds a reference any more. It was made with this length.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len * SLOT_WORDS * 8) };
     }
 }
 
