@@ -618,9 +618,20 @@ print('done')
 /// With few entries closed connections are forgotten within seconds.
 #[test]
 fn forgotten_flows_make_room_and_lose_no_count() {
-    in_lab("forgotten_flows_make_room_and_lose_no_count", |inside| {
+    forget("forgotten_flows_make_room_and_lose_no_count", 64, 64);
+}
+
+/// There is no room for all without the second table.
+#[test]
+fn flows_of_the_second_table_are_forgotten_and_lose_no_count() {
+    forget("flows_of_the_second_table_are_forgotten_and_lose_no_count", 8, 72);
+}
+
+/// Has more connections than entries come and go, beside a long one.
+fn forget(name: &str, flows_near: u32, flows_max: u32) {
+    in_lab(name, |inside| {
         let dump = Dump::start();
-        let options = Options { flows_max: 64, ..Options::default() };
+        let options = Options { flows_max, flows_near, ..Options::default() };
         let watch = watch(&["here"], &options);
         serve(19999, OPAQUE);
         let program = format!(

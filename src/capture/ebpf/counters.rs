@@ -10,7 +10,7 @@ use super::layout::{KernelFlow, KernelKey, LIVE, Sums};
 /// Silence after which a connection that both sides closed is forgotten by the kernel: its last retransmissions are
 /// mostly over. A later one is handed up, and still finds its flow in user space; each reading of the whole table takes
 /// as long as there are flows in it.
-const CLOSED_IDLE_NS: u64 = 3_000_000_000;
+const CLOSED_IDLE_NS: u64 = 1_000_000_000;
 
 /// Silence after which an open connection is. When it speaks again its packets are handed up until the
 /// verdict comes again, so nothing is lost but time.

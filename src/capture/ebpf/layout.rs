@@ -17,8 +17,12 @@ pub(super) const ORDERS_MAX: usize = 32;
 /// Bytes of a `struct order`.
 pub(super) const ORDER_LEN: usize = 80;
 
-/// A flow's key as the kernel's map has it: compared, never read but for its parts below.
+/// A flow's key as the kernel's maps have it: compared, never read but for its parts below. That of an entry in
+/// the second map is marked so ([`mark_more`]): a flow may have one in both.
 pub(super) type KernelKey = [u8; KEY_LEN];
+
+/// Where a key says that its entry is in the second map.
+const IN_MORE_AT: usize = 46;
 
 /// Sums since the kernel made an entry, by side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub(super) struct KernelFlow {
     /// `next` of the connection before the present one.
     pub(super) former_next: [u32; 2],
     /// A bit a side.
-    pub(super) former_known: u32,
+    pub(super) former_known: u8,
     pub(super) next: [u32; 2],
     pub(super) generation: u32,
     pub(super) state: u32,
@@ -163,7 +167,7 @@ impl KernelFlow {
         let _told = r.u32();
         flow.isn = [r.u32(), r.u32()];
         flow.former_next = [r.u32(), r.u32()];
-        flow.former_known = r.u32();
+        flow.former_known = r.u8();
         flow
     }
 }
@@ -233,6 +237,16 @@ pub(super) fn flow_key(bytes: &KernelKey) -> (FlowKey, [u16; 2], u32) {
         FlowKey::v4((v4(low), ports[0]), (v4(high), ports[1]), transport, EncapId(0))
     };
     (key, vlans, ifindex)
+}
+
+/// Marks the key of an entry in the second map of flows.
+pub(super) fn mark_more(key: &mut KernelKey) {
+    key[IN_MORE_AT] = 1;
+}
+
+/// Tells whether a key is that of an entry in the second map of flows.
+pub(super) fn is_in_more(key: &KernelKey) -> bool {
+    key[IN_MORE_AT] != 0
 }
 
 /// Returns the transport of a key of the program.

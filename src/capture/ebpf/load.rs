@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use aya::maps::{HashMap, Map, MapData, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
 use aya::programs::tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 use aya::{Ebpf as Object, EbpfLoader};
@@ -34,12 +34,31 @@ const RING_LEN_MAX: u32 = 1 << 30;
 pub(super) struct Loaded {
     /// Owns the programs and whatever is attached.
     object: Object,
-    pub(super) flows: MapData,
+    pub(super) tables: Tables,
     pub(super) ring: RingBuf<MapData>,
     pub(super) losses: HashMap<MapData, u32, [u64; 2]>,
     links: Vec<(&'static str, SchedClassifierLinkId)>,
     /// Names that tell another process that our filters are not stale.
     names: Vec<OwnedFd>,
+}
+
+/// The kernel's tables of flows.
+pub(super) struct Tables {
+    /// What most flows are in.
+    pub(super) flows: MapData,
+    /// Those that found no room there.
+    pub(super) more: MapData,
+    /// Entries ever made there.
+    made: Array<MapData, u64>,
+    /// Entries deleted there.
+    pub(super) buried: u64,
+}
+
+impl Tables {
+    /// Tells whether the second table holds anything.
+    pub(super) fn uses_more(&self) -> bool {
+        self.made.get(&0, 0).map_or(true, |made| made > self.buried)
+    }
 }
 
 /// Loads the program; it sees nothing until it is attached.
@@ -61,7 +80,9 @@ pub(super) fn load(options: &Options) -> Result<Loaded> {
         .override_global("tunnel_ports", &tunnel_ports, true)
         .override_global("wake_len", &(u64::from(ring_len) / 4).min(super::WAKE_LEN), true)
         .override_global("udp_idle_ns", &super::UDP_IDLE_NS, true)
-        .map_max_entries("flows", options.flows_max)
+        .override_global("has_more", &u32::from(options.flows_max > options.flows_near), true)
+        .map_max_entries("flows", options.flows_max.min(options.flows_near))
+        .map_max_entries("more", options.flows_max.saturating_sub(options.flows_near).max(1))
         .map_max_entries("ring", ring_len)
         .load(OBJECT)
         .map_err(|error| failed("cannot load the eBPF program", &error))?;
@@ -70,17 +91,26 @@ pub(super) fn load(options: &Options) -> Result<Loaded> {
             .load()
             .map_err(|error| failed("the kernel refuses the eBPF program", &error))?;
     }
-    let Some(Map::HashMap(flows)) = object.take_map("flows") else { return Err(not_ours()) };
+    let tables = tables(&mut object)?;
     let ring = object.take_map("ring").ok_or_else(not_ours)?;
     let losses = object.take_map("losses").ok_or_else(not_ours)?;
     Ok(Loaded {
-        flows,
+        tables,
         ring: RingBuf::try_from(ring).map_err(|error| failed("no ring buffer", &error))?,
         losses: HashMap::try_from(losses).map_err(|error| failed("no table of losses", &error))?,
         object,
         links: Vec::new(),
         names: Vec::new(),
     })
+}
+
+/// Takes the tables of flows out of the loaded program.
+fn tables(object: &mut Object) -> Result<Tables> {
+    let Some(Map::HashMap(flows)) = object.take_map("flows") else { return Err(not_ours()) };
+    let Some(Map::HashMap(more)) = object.take_map("more") else { return Err(not_ours()) };
+    let made = object.take_map("more_made").ok_or_else(not_ours)?;
+    let made = Array::try_from(made).map_err(|error| failed("no count of flows", &error))?;
+    Ok(Tables { flows, more, made, buried: 0 })
 }
 
 impl Loaded {

@@ -114,6 +114,46 @@ INLINE int hand_up_uncounted(struct __sk_buff *skb, struct packet *packet)
 	return NEXT;
 }
 
+/* Another connection opens on the key. */
+INLINE void begin_generation(struct flow *flow, u64 now)
+{
+	for (int side = 0; side < 2; side++) {
+		flow->before.packets[side] = flow->packets[side];
+		flow->before.bytes[side] = flow->bytes[side];
+		flow->before.lost[side] = flow->lost[side];
+	}
+	flow->former_next[0] = flow->next[0];
+	flow->former_next[1] = flow->next[1];
+	flow->former_known = flow->next_known;
+	flow->born_ns = now;
+	flow->generation++;
+	flow->muted = 0;
+	flow->untold = 1;
+	flow->opened = 1;
+	flow->isn_known = 0;
+	flow->next_known = 0;
+	flow->closed = 0;
+	flow->seen = 0;
+	flow->to_tell = 1;
+}
+
+/* Finds out whether a SYN or SYN/ACK repeats, answers or opens. */
+INLINE void see_opening(struct flow *flow, const struct packet *packet, int is_new)
+{
+	u32 side = packet->side & 1, own = 1 << side, other = 2 >> side;
+
+	if (flow->isn_known & own) {
+		if (flow->isn[side] != packet->seq)
+			begin_generation(flow, packet->now);
+	} else if (!is_new) {
+		/* An answer belongs to the SYN that came before it; anything else is of another connection. */
+		if (!(packet->flags & ACK) || !(flow->isn_known & other))
+			begin_generation(flow, packet->now);
+	}
+	flow->isn[side] = packet->seq;
+	flow->isn_known |= own;
+}
+
 /* Puts the flow's sums into the ring, if they changed since they were last there. */
 INLINE int tell_counts(struct flow_key *key, struct flow *flow)
 {
@@ -130,6 +170,7 @@ INLINE int tell_counts(struct flow_key *key, struct flow *flow)
 	record->kind = RECORD_COUNTS;
 	record->zero = 0;
 	record->key = *key;
+	record->key.in_more = flow->in_more;
 	record->flow = *flow;
 	flow->told = counted;
 	flow->to_tell = 0;
@@ -169,7 +210,7 @@ INLINE int handle(struct __sk_buff *skb, int is_ip)
 	packet.is_ip = is_ip;
 	if (!read_key(skb, is_ip, &key, &packet))
 		return hand_up_uncounted(skb, &packet);
-	flow = map_lookup(&flows, &key);
+	flow = find_flow(&key);
 	if (!flow) {
 		flow = make_flow(&key, &packet);
 		is_new = 1;
@@ -239,7 +280,13 @@ static __attribute__((noinline)) int carry_out(struct order *order)
 
 	if (!order)
 		return 0;
-	flow = map_lookup(&flows, &order->key);
+	u32 in_more = order->key.in_more;
+
+	/* A verdict is about the flow, all else about an entry. */
+	order->key.in_more = 0;
+	flow = in_more ? 0 : map_lookup(&flows, &order->key);
+	if (!flow && (in_more || order->what == ORDER_MUTE || order->what == ORDER_UNMUTE))
+		flow = map_lookup(&more, &order->key);
 	if (!flow)
 		return 0;
 	switch (order->what) {
@@ -259,7 +306,10 @@ static __attribute__((noinline)) int carry_out(struct order *order)
 	case ORDER_BURY:
 		if (__sync_val_compare_and_swap(&flow->state, DYING, GONE) != DYING)
 			return 0;
-		map_delete(&flows, &order->key);
+		if (in_more)
+			map_delete(&more, &order->key);
+		else
+			map_delete(&flows, &order->key);
 		return 1;
 	}
 	return 0;

@@ -36,7 +36,7 @@ struct __sk_buff {
 	u32 gso_size;
 };
 
-enum { MAP_HASH = 1, MAP_PERCPU_ARRAY = 6, MAP_RINGBUF = 27 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_RINGBUF = 27 };
 enum { BPF_NOEXIST = 1, BPF_EXIST = 2 };
 enum { RB_NO_WAKEUP = 1, RB_FORCE_WAKEUP = 2, RB_AVAIL_DATA = 0 };
 
@@ -63,7 +63,8 @@ struct flow_key {
 	u32 ifindex;
 	u8 transport;
 	u8 v6;
-	u16 zero;
+	u8 in_more; /* which map an entry is in, for the loader; 0 in both maps */
+	u8 zero;
 };
 
 /* Sums since the entry was made, by side. Never reset: the reader takes differences. */
@@ -98,7 +99,9 @@ struct flow {
 	u32 told;           /* packets that the ring already tells of, the lower bits */
 	u32 isn[2];         /* initial sequence numbers, where known */
 	u32 former_next[2]; /* `next` of the connection before */
-	u32 former_known;   /* a bit a side */
+	u8 former_known;
+	u8 in_more;         /* which map this entry is in */
+	u16 zero;
 };
 
 /* Offload joined packets that were counted: the wire carried more of them. A bit a side whose FIN found no room

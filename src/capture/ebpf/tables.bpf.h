@@ -1,17 +1,38 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only)
  *
- * Where flows are counted, and what may be said of their openings.
+ * Where flows are counted: a near table for most, a large one for those that found no room there.
  */
 #pragma once
 
 #include "headers.bpf.h"
 
+/* Set by the loader: there is a large table. */
+const volatile u32 has_more = 1;
+
+/* Most flows, few enough for a look-up to find its bucket in a cache. */
+struct {
+	uint_of(type, MAP_HASH);
+	uint_of(max_entries, 16384);
+	type_of(key, struct flow_key);
+	type_of(value, struct flow);
+} flows SEC(".maps");
+
+/* Those that found no room there. A flow may get an entry in both, by two CPUs at one time: each is counted for
+ * itself, and what is asked of the flow is asked of the first one, where every later packet goes. */
 struct {
 	uint_of(type, MAP_HASH);
 	uint_of(max_entries, 131072);
 	type_of(key, struct flow_key);
 	type_of(value, struct flow);
-} flows SEC(".maps");
+} more SEC(".maps");
+
+/* Entries ever made in `more`. */
+struct {
+	uint_of(type, MAP_ARRAY);
+	uint_of(max_entries, 1);
+	type_of(key, u32);
+	type_of(value, u64);
+} more_made SEC(".maps");
 
 /* A flow to begin with; too large for the stack. Only the program of one CPU uses it at a time. */
 struct {
@@ -20,6 +41,13 @@ struct {
 	type_of(key, u32);
 	type_of(value, struct flow);
 } blank SEC(".maps");
+
+INLINE struct flow *find_flow(struct flow_key *key)
+{
+	struct flow *flow = map_lookup(&flows, key);
+
+	return !flow && has_more ? map_lookup(&more, key) : flow;
+}
 
 /* Makes a flow's entry. Returns nothing when there is no room. */
 static __attribute__((noinline)) struct flow *make_flow(struct flow_key *key, struct packet *packet)
@@ -36,46 +64,18 @@ static __attribute__((noinline)) struct flow *make_flow(struct flow_key *key, st
 	flow->last_ns = packet->now;
 	flow->untold = 1;
 	flow->opened = key->transport == UDP || (packet->flags & SYN) != 0;
+	flow->in_more = 0;
 	map_update(&flows, key, flow, BPF_NOEXIST);
-	return map_lookup(&flows, key);
-}
+	struct flow *made = map_lookup(&flows, key);
 
-/* Another connection opens on the key. */
-INLINE void begin_generation(struct flow *flow, u64 now)
-{
-	for (int side = 0; side < 2; side++) {
-		flow->before.packets[side] = flow->packets[side];
-		flow->before.bytes[side] = flow->bytes[side];
-		flow->before.lost[side] = flow->lost[side];
+	if (made || !has_more)
+		return made;
+	flow->in_more = 1;
+	if (map_update(&more, key, flow, BPF_NOEXIST) == 0) {
+		u64 *count = map_lookup(&more_made, &zero);
+
+		if (count)
+			__sync_fetch_and_add(count, 1);
 	}
-	flow->former_next[0] = flow->next[0];
-	flow->former_next[1] = flow->next[1];
-	flow->former_known = flow->next_known;
-	flow->born_ns = now;
-	flow->generation++;
-	flow->muted = 0;
-	flow->untold = 1;
-	flow->opened = 1;
-	flow->isn_known = 0;
-	flow->next_known = 0;
-	flow->closed = 0;
-	flow->seen = 0;
-	flow->to_tell = 1;
-}
-
-/* Finds out whether a SYN or SYN/ACK repeats, answers or opens. */
-INLINE void see_opening(struct flow *flow, const struct packet *packet, int is_new)
-{
-	u32 side = packet->side & 1, own = 1 << side, other = 2 >> side;
-
-	if (flow->isn_known & own) {
-		if (flow->isn[side] != packet->seq)
-			begin_generation(flow, packet->now);
-	} else if (!is_new) {
-		/* An answer belongs to the SYN that came before it; anything else is of another connection. */
-		if (!(packet->flags & ACK) || !(flow->isn_known & other))
-			begin_generation(flow, packet->now);
-	}
-	flow->isn[side] = packet->seq;
-	flow->isn_known |= own;
+	return map_lookup(&more, key);
 }
