@@ -89,7 +89,7 @@ pub struct Options {
     pub snaplen: Option<u32>,
     /// Makes the interfaces promiscuous.
     pub promiscuous: bool,
-    /// Flows that the kernel counts at one time; packets of more are handed up. 250 bytes each.
+    /// Flows that the kernel counts at one time; packets of more are handed up. 256 bytes each.
     pub flows_max: u32,
     /// How many of them the first of the kernel's two tables takes. Its buckets, 16 bytes each, stay in a core's cache
     /// so; in one table for all a look-up waits longer for its bucket than for all else.
