@@ -143,6 +143,7 @@ impl Content {
                     _ => (bytes, whole),
                 };
                 let is_cut = bytes.len() >= max;
+                let bytes = in_utf8(bytes);
                 match media {
                     Media::Form => {
                         let mut form = Form::default();
@@ -199,6 +200,23 @@ fn secured(bytes: &[u8], is_cut: bool, presented: &mut Presented, context: &mut 
         soap::Found::Unfinished if is_cut => context.facts.uninspected.add(Uninspected::LIMIT),
         soap::Found::Nothing | soap::Found::Unfinished => {}
     }
+}
+
+/// Returns a text in UTF-8 that may be in UTF-16, which its beginning tells: a byte order mark, or the markup that
+/// it must begin with (XML 1.0 §4.3.3, appendix F.1). An odd byte at the end belongs to what is missing.
+fn in_utf8(text: Vec<u8>) -> Vec<u8> {
+    let unit: fn([u8; 2]) -> u16 = match text[..] {
+        [0xff, 0xfe, ..] | [b'<' | b'{', 0, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] | [0, b'<' | b'{', ..] => u16::from_be_bytes,
+        _ => return text,
+    };
+    let units = text.as_chunks().0.iter().map(|pair| unit(*pair));
+    let characters = char::decode_utf16(units);
+    characters
+        .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .skip_while(|character| *character == '\u{feff}')
+        .collect::<String>()
+        .into_bytes()
 }
 
 /// Returns what a compressed beginning of a body contains, as far as it goes, and whether that is all.

@@ -72,6 +72,10 @@ impl Content {
     /// that nothing follows that could be looked at with it.
     pub(super) fn take(&mut self, bytes: &[u8], is_last: bool) -> Vec<u8> {
         let is_last = is_last || bytes.len() > UNIT_LEN_MAX;
+        // No text, or one in UTF-16, whose characters hold bytes that look like markup.
+        if matches!(self, Self::Json | Self::Xml) && memchr::memchr(0, bytes).is_some() {
+            *self = Self::Opaque;
+        }
         match self {
             Self::Form => form(bytes, is_last),
             Self::Json => self.json(bytes, is_last),

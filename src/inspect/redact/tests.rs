@@ -365,3 +365,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nothing_of_a_text_in_utf16_is_shown() {
+    use super::body::Content;
+    // The second character's bytes are those of a tag.
+    let text: Vec<u8> = "<\u{613c}\u{3e62}>".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for mut content in [Content::Xml, Content::Json] {
+        assert_eq!(content.take(&text, false), filled(text.len()));
+        assert_eq!(content.take(b"<name>", true), filled(6), "it goes on");
+    }
+}

@@ -107,6 +107,28 @@ fn default_credentials_are_known_in_every_place() {
 }
 
 #[test]
+fn a_login_in_utf16_is_one() {
+    let soap = "<S:Envelope><S:Header><UsernameToken><Username>admin</Username>\
+        <Password>admin</Password></UsernameToken></S:Header><S:Body>\u{1f600}</S:Body></S:Envelope>";
+    let marked = format!("\u{feff}<?xml version='1.0' encoding='UTF-16'?>{soap}");
+    for text in [soap, &marked] {
+        for to_bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let body: Vec<u8> = text.encode_utf16().flat_map(to_bytes).collect();
+            let head = post("text/xml; charset=utf-16", &"x".repeat(body.len()));
+            let request = [head.trim_end_matches('x').as_bytes(), &body].concat();
+            let found = kinds(&in_all_ways(&[(true, &request)]));
+            let mut wanted = [(Kind::WsSecurity, 1), (Kind::DefaultCredentials, 1)];
+            wanted.sort_unstable();
+            assert_eq!(found, wanted, "{to_bytes:?} {text}");
+        }
+    }
+    let half: Vec<u8> = soap.encode_utf16().flat_map(u16::to_le_bytes).take(151).collect();
+    let head = post("text/xml", &"x".repeat(half.len()));
+    let request = [head.trim_end_matches('x').as_bytes(), &half].concat();
+    assert!(kinds(&in_all_ways(&[(true, &request)])).is_empty(), "its password never came");
+}
+
+#[test]
 fn forms_present_tokens_passwords_and_secrets() {
     assert_eq!(found(&form("grant_type=password&password=x")), [(Kind::PasswordGrant, 1)]);
     assert_eq!(found(&form("client_id=a&client_secret=b")), [(Kind::ClientSecret, 1)]);
