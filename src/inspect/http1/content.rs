@@ -143,7 +143,6 @@ impl Content {
                     _ => (bytes, whole),
                 };
                 let is_cut = bytes.len() >= max;
-                let bytes = in_utf8(bytes);
                 match media {
                     Media::Form => {
                         let mut form = Form::default();
@@ -151,11 +150,11 @@ impl Content {
                         Some(form.end(is_whole && !is_cut, at, presented, context))
                     }
                     Media::Json => {
-                        issued(&bytes, at, presented, context);
+                        issued(&in_utf8(bytes), at, presented, context);
                         None
                     }
                     _ => {
-                        secured(&bytes, is_cut, presented, context);
+                        secured(&in_utf8(bytes), is_cut, presented, context);
                         None
                     }
                 }
@@ -202,8 +201,8 @@ fn secured(bytes: &[u8], is_cut: bool, presented: &mut Presented, context: &mut 
     }
 }
 
-/// Returns a text in UTF-8 that may be in UTF-16, which its beginning tells: a byte order mark, or the markup that
-/// it must begin with (XML 1.0 §4.3.3, appendix F.1). An odd byte at the end belongs to what is missing.
+/// Returns XML or JSON in UTF-8 that may be in UTF-16, which its beginning tells: a byte order mark, or what such a
+/// text begins with (XML 1.0 §4.3.3 and appendix F.1, RFC 4627 §3). An odd byte at the end belongs to what is missing.
 fn in_utf8(text: Vec<u8>) -> Vec<u8> {
     let unit: fn([u8; 2]) -> u16 = match text[..] {
         [0xff, 0xfe, ..] | [b'<' | b'{', 0, ..] => u16::from_le_bytes,
@@ -212,11 +211,8 @@ fn in_utf8(text: Vec<u8>) -> Vec<u8> {
     };
     let units = text.as_chunks().0.iter().map(|pair| unit(*pair));
     let characters = char::decode_utf16(units);
-    characters
-        .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .skip_while(|character| *character == '\u{feff}')
-        .collect::<String>()
-        .into_bytes()
+    let text: String = characters.map(|one| one.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    text.into_bytes()
 }
 
 /// Returns what a compressed beginning of a body contains, as far as it goes, and whether that is all.

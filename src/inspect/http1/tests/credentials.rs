@@ -107,7 +107,7 @@ fn default_credentials_are_known_in_every_place() {
 }
 
 #[test]
-fn a_login_in_utf16_is_one() {
+fn utf16_hides_neither_a_login_nor_a_token() {
     let soap = "<S:Envelope><S:Header><UsernameToken><Username>admin</Username>\
         <Password>admin</Password></UsernameToken></S:Header><S:Body>\u{1f600}</S:Body></S:Envelope>";
     let marked = format!("\u{feff}<?xml version='1.0' encoding='UTF-16'?>{soap}");
@@ -122,6 +122,11 @@ fn a_login_in_utf16_is_one() {
             assert_eq!(found, wanted, "{to_bytes:?} {text}");
         }
     }
+    let answer: Vec<u8> =
+        r#"{"access_token":"abc"}"#.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 44\r\n\r\n";
+    let answer = [head.as_bytes(), &answer].concat();
+    assert_eq!(kinds(&in_all_ways(&[(false, &answer)])), [(Kind::TokenIssued, 1)]);
     let half: Vec<u8> = soap.encode_utf16().flat_map(u16::to_le_bytes).take(151).collect();
     let head = post("text/xml", &"x".repeat(half.len()));
     let request = [head.trim_end_matches('x').as_bytes(), &half].concat();
